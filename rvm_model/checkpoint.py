@@ -1,0 +1,185 @@
+"""Loading and saving weights: the authors' released `.npz` files and our `.safetensors`. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from rvm_model.config import RVMConfig
+from rvm_model.keymap import entries, infer_config
+from rvm_model.rvm import RVM
+
+FORMAT = "rvm-checkpoint-1"
+"""Value of the `format` entry in a safetensors file's metadata."""
+
+
+class CheckpointError(ValueError):
+    """A file that is no RVM checkpoint, or one with missing, extra or misshapen arrays. The message names them."""
+
+
+def load_checkpoint(
+    path: str | Path, *, base_grid: tuple[int, int] | None = None, device: torch.device | str = "cpu"
+) -> RVM:
+    """Load a network from a released `.npz` or from our `.safetensors`.
+
+    Args:
+        path: the file; its suffix says which format it is.
+        base_grid: patch rows and columns of the training resolution. A `.npz` does not hold it, so there None means
+            the released models' (16, 16). A `.safetensors` holds its own: None takes it, another value overrides it.
+        device: where the parameters go.
+
+    Returns:
+        The network in float32 and evaluation mode.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: the file cannot be read, or its arrays are not exactly those of one RVM network.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"checkpoint: no file at {path}; see `rvm weights download --help` for the released ones")
+    if path.suffix == ".npz":
+        config, tensors = _read_npz(path, base_grid or (16, 16))
+    elif path.suffix == ".safetensors":
+        config, tensors = _read_safetensors(path, base_grid)
+    else:
+        raise CheckpointError(f"{path}: got suffix {path.suffix!r}, expected .npz (released) or .safetensors (ours)")
+    with torch.device("meta"):  # No memory and no random numbers for weights that are replaced at once.
+        model = RVM(config)
+    model.load_state_dict(tensors, strict=True, assign=True)
+    return model.to(device).eval()
+
+
+def save_checkpoint(
+    model: RVM, path: str | Path, *, dtype: torch.dtype | None = None, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a network as safetensors with its configuration in the metadata.
+
+    Args:
+        model: the network.
+        path: file to write, ending in `.safetensors`.
+        dtype: type to store, for example torch.float16; None keeps each parameter's own.
+        metadata: further text entries, for example how it was trained; `format` and `config` are ours.
+
+    Raises:
+        ValueError: the suffix or a metadata key is not allowed.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"save_checkpoint: got {path.name}, expected a file name ending in .safetensors")
+    metadata = dict(metadata or {})
+    if reserved := {"format", "config"} & metadata.keys():
+        raise ValueError(f"save_checkpoint: metadata keys {sorted(reserved)} are reserved; choose others")
+    tensors = {
+        name: tensor.detach().to(device="cpu", dtype=dtype or tensor.dtype).contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    config = json.dumps(model.config.to_dict())
+    # Written beside and moved into place, so that a crash never leaves half a checkpoint under the final name.
+    partial = path.with_name(path.name + ".partial")
+    save_file(tensors, partial, metadata={**metadata, "format": FORMAT, "config": config})
+    partial.replace(path)
+
+
+def flax_arrays(model: RVM) -> dict[str, npt.NDArray[np.float32]]:
+    """The network's parameters under the released names and layouts, as `numpy.savez` takes them."""
+    state = model.state_dict()
+    return {
+        entry.flax_name: np.ascontiguousarray(entry.to_flax(state[entry.torch_name].float().cpu().numpy()))
+        for entry in entries(model.config)
+    }
+
+
+def _read_npz(path: Path, base_grid: tuple[int, int]) -> tuple[RVMConfig, dict[str, torch.Tensor]]:
+    arrays = {}
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise ValueError("it is not an .npz archive but a single array")
+        with loaded as file:
+            for name in file.files:
+                arrays[name] = file[name]
+    except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile) as error:
+        raise CheckpointError(
+            f"{path}: cannot be read as .npz ({error}); expected a complete released file, download it again"
+        ) from error
+    for name, array in arrays.items():
+        if array.dtype.kind != "f":
+            raise CheckpointError(f"{path}: array {name} has dtype {array.dtype}, expected floating point")
+    shapes = {name: array.shape for name, array in arrays.items()}
+    try:
+        config = infer_config(shapes, base_grid)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    expected = entries(config)
+    _check_names(path, shapes, {entry.flax_name: entry.flax_shape for entry in expected})
+    tensors = {}
+    for entry in expected:
+        # Popped, so that a 3 GB file is held once and not twice.
+        array = entry.to_torch(np.asarray(arrays.pop(entry.flax_name), np.float32))
+        tensors[entry.torch_name] = torch.from_numpy(np.ascontiguousarray(array))
+    return config, tensors
+
+
+def _read_safetensors(
+    path: Path, base_grid: tuple[int, int] | None
+) -> tuple[RVMConfig, dict[str, torch.Tensor]]:
+    metadata, stored = _open_safetensors(path)
+    try:
+        values = json.loads(metadata["config"])
+        if base_grid is not None:
+            values["base_grid"] = base_grid
+        config = RVMConfig.from_dict(values)
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{path}: the configuration in its metadata is not usable: {error}") from error
+    with torch.device("meta"):
+        expected = {name: tuple(tensor.shape) for name, tensor in RVM(config).state_dict().items()}
+    _check_names(path, {name: tuple(tensor.shape) for name, tensor in stored.items()}, expected)
+    # Copied out of the file's memory map: a file replaced in place would otherwise kill a running node.
+    return config, {name: tensor.to(torch.float32, copy=True) for name, tensor in stored.items()}
+
+
+def _open_safetensors(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise CheckpointError(
+                    f"{path}: got format {metadata.get('format')!r} in the metadata, expected {FORMAT!r}; "
+                    "write it with save_checkpoint or `rvm weights convert`"
+                )
+            return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: cannot be read as safetensors ({error}); copy it again") from error
+
+
+def _check_names(
+    path: Path, got: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
+) -> None:
+    problems = []
+    if missing := expected.keys() - got.keys():
+        problems.append(f"missing {_some(missing)}")
+    if extra := got.keys() - expected.keys():
+        problems.append(f"unexpected {_some(extra)}")
+    problems += [
+        f"{name} has shape {got[name]}, expected {shape}"
+        for name, shape in expected.items()
+        if name in got and got[name] != shape
+    ]
+    if problems:
+        raise CheckpointError(f"{path}: not the arrays of one RVM network: {'; '.join(problems)}")
+
+
+def _some(names: Iterable[str], limit: int = 8) -> str:
+    ordered = sorted(names)
+    rest = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""
+    return ", ".join(ordered[:limit]) + rest

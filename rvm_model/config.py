@@ -1,0 +1,149 @@
+"""Sizes of an RVM network: the configuration dataclasses and the presets named like the released checkpoints."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+
+def _check_positive(config: DecoderConfig | RVMConfig) -> None:
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, int) and value < 1:
+            raise ValueError(f"{field.name}: got {value}, expected a positive number")
+
+
+def _check_heads(name: str, dim: int, heads: int) -> None:
+    if dim % heads:
+        raise ValueError(f"{name}: got {dim} for {heads} heads, expected a multiple of the number of heads")
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """Sizes of the pixel decoder, which only pretraining and reconstruction use (paper section 3, appendix A)."""
+
+    depth: int = 8
+    """Number of cross-attention blocks."""
+    dim: int = 512
+    """Token width inside the decoder."""
+    heads: int = 16
+    """Attention heads per block."""
+    mlp_dim: int = 2048
+    """Hidden width of the MLPs."""
+    max_delta: int = 64
+    """Width of the one-hot code of a target's time offset; an offset outside 0..max_delta-1 is coded as zeros."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that no network can have."""
+        _check_positive(self)
+        _check_heads("decoder dim", self.dim, self.heads)
+
+
+@dataclass(frozen=True)
+class RVMConfig:
+    """Sizes of the tokenizer, the encoder, the recurrent core and, where there is one, the decoder."""
+
+    dim: int
+    """Token width D of encoder and core, and so of the features."""
+    encoder_depth: int
+    """Number of pre-norm ViT blocks."""
+    encoder_heads: int
+    """Attention heads of an encoder block."""
+    encoder_mlp_dim: int
+    """Hidden width of an encoder MLP."""
+    core_heads: int
+    """Attention heads of a core block."""
+    core_mlp_dim: int
+    """Hidden width of a core MLP."""
+    core_depth: int = 4
+    """Number of cross-attention blocks in the recurrent core."""
+    patch_size: int = 16
+    """Side of a square patch in pixels."""
+    base_grid: tuple[int, int] = (16, 16)
+    """Patch rows and columns at the training resolution; the position code is made there and resized elsewhere."""
+    decoder: DecoderConfig | None = DecoderConfig()
+    """Sizes of the decoder, or None for a network that only encodes."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that no network can have."""
+        _check_positive(self)
+        _check_heads("dim", self.dim, self.encoder_heads)
+        _check_heads("dim", self.dim, self.core_heads)
+        if len(self.base_grid) != 2 or min(self.base_grid) < 1:
+            raise ValueError(
+                f"base_grid: got {self.base_grid!r}, expected two positive numbers of patches (rows, columns)"
+            )
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """Patch rows and columns of an image of height x width pixels.
+
+        Raises:
+            ValueError: a side is not a positive multiple of the patch size.
+        """
+        patch = self.patch_size
+        if height < patch or width < patch or height % patch or width % patch:
+            raise ValueError(
+                f"image size: got {height}x{width}, expected height and width to be multiples of the patch size "
+                f"{patch}; resize to {max(1, round(height / patch)) * patch}x{max(1, round(width / patch)) * patch}"
+            )
+        return height // patch, width // patch
+
+    def token_count(self, height: int, width: int) -> int:
+        """Tokens per frame, 1 + N: the CLS token and one per patch."""
+        rows, columns = self.grid(height, width)
+        return 1 + rows * columns
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dict of the configuration, for JSON or YAML; `from_dict` is its inverse."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> RVMConfig:
+        """Build a configuration from `to_dict`'s output.
+
+        Raises:
+            ValueError: a key is unknown or missing.
+        """
+        values = dict(values)
+        decoder = values.pop("decoder", None)
+        if "base_grid" in values:
+            values["base_grid"] = tuple(values["base_grid"])
+        try:
+            return cls(**values, decoder=None if decoder is None else DecoderConfig(**decoder))
+        except TypeError as error:
+            names = [field.name for field in dataclasses.fields(cls)]
+            raise ValueError(
+                f"model configuration: {error}; got keys {sorted(values)}, expected {names}"
+            ) from error
+
+
+def _preset(dim: int, depth: int, heads: int, core_heads: int, core_mlp_dim: int) -> RVMConfig:
+    return RVMConfig(
+        dim=dim,
+        encoder_depth=depth,
+        encoder_heads=heads,
+        encoder_mlp_dim=4 * dim,
+        core_heads=core_heads,
+        core_mlp_dim=core_mlp_dim,
+    )
+
+
+PRESETS: dict[str, RVMConfig] = {
+    "rvm_small16_256": _preset(384, 12, 6, core_heads=8, core_mlp_dim=2048),
+    "rvm_base16_256": _preset(768, 12, 12, core_heads=12, core_mlp_dim=3072),
+    "rvm_large16_256": _preset(1024, 24, 16, core_heads=16, core_mlp_dim=4096),
+    "rvm_huge16_256": _preset(1280, 32, 16, core_heads=16, core_mlp_dim=5120),
+}
+"""The released sizes. Loading a checkpoint does not consult them: there the arrays' own shapes decide."""
+
+
+def preset(name: str) -> RVMConfig:
+    """Configuration of a named preset.
+
+    Raises:
+        ValueError: there is no preset of that name.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"preset: got {name!r}, expected one of {', '.join(PRESETS)}")
+    return PRESETS[name]

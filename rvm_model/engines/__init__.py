@@ -1,0 +1,7 @@
+"""Engines: the same recurrent step behind one Protocol, whatever runs it."""
+
+from rvm_model.engines.base import Engine, EngineInfo
+from rvm_model.engines.states import CameraStates
+from rvm_model.engines.torch_engine import TorchEngine
+
+__all__ = ["CameraStates", "Engine", "EngineInfo", "TorchEngine"]

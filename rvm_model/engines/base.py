@@ -1,0 +1,90 @@
+"""What every engine is: something that runs `step` at one image size, with the state passed in and returned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What an engine runs and where; what the node reports."""
+
+    kind: str
+    """Name of the runtime, for example `torch`."""
+    weights: str
+    """Identity of the weights: `sha256:...` of the checkpoint file, or the untrained specification."""
+    trained: bool
+    """False for seeded random weights."""
+    device: str
+    """torch name of the device that holds features and state."""
+    precision: str
+    """Arithmetic type, for example `fp32`."""
+    height: int
+    """Rows of the input in pixels."""
+    width: int
+    """Columns of the input in pixels."""
+    patch_size: int
+    """Side of a patch in pixels."""
+    dim: int
+    """Feature width D."""
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patch rows and columns of the feature map."""
+        return self.height // self.patch_size, self.width // self.patch_size
+
+    @property
+    def tokens(self) -> int:
+        """1 + N, CLS and patches."""
+        return 1 + self.grid[0] * self.grid[1]
+
+    def check_inputs(self, frames: Tensor, state: Tensor) -> None:
+        """Check the arguments of `step`.
+
+        Raises:
+            ValueError: another shape, type or device than this engine takes.
+        """
+        expected = (self.height, self.width, 3)
+        if frames.dtype != torch.uint8 or frames.ndim != 4 or tuple(frames.shape[1:]) != expected:
+            raise ValueError(
+                f"frames: got {frames.dtype} {tuple(frames.shape)}, expected uint8 [B, {self.height}, {self.width}, 3];"
+                " resize with rvm_model.preprocess or load an engine of that size"
+            )
+        wanted = (frames.shape[0], self.tokens, self.dim)
+        if tuple(state.shape) != wanted:
+            raise ValueError(
+                f"state: got {tuple(state.shape)}, expected [B, 1 + N, D] = {wanted}; "
+                "a state belongs to one engine size: start from init_state after a change"
+            )
+
+
+class Engine(Protocol):
+    """Runs the recurrent step for a batch of cameras. Holds no state of theirs."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """What runs here."""
+        ...
+
+    def init_state(self, batch: int) -> Tensor:
+        """Zeros float32 [batch, 1 + N, D], the state before the first frame, on the engine's device."""
+        ...
+
+    def step(self, frames: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Take in one frame of each camera.
+
+        Args:
+            frames: uint8 [B, H, W, 3] RGB on the engine's device.
+            state: float32 [B, 1 + N, D], from `init_state` or the step before.
+
+        Returns:
+            (features, state), float32 [B, 1 + N, D] on the engine's device; the given state is left as it was.
+
+        Raises:
+            ValueError: another shape or type.
+        """
+        ...

@@ -1,0 +1,202 @@
+"""The bijection between the released checkpoints' Flax names and this package's parameters.
+
+Flax stores dense kernels as [in, out] and attention kernels per head: [D, K, H] for query, key and value and
+[K, H, D] for the output (K heads of width H). torch stores [out, in].
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from rvm_model.config import DecoderConfig, RVMConfig
+
+Array = npt.NDArray[np.float32]
+Kind = Literal["plain", "dense", "conv", "heads_in", "heads_bias", "heads_out"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One parameter under both names."""
+
+    flax_name: str
+    """Slash-joined name in a released `.npz`."""
+    torch_name: str
+    """Name in `RVM.state_dict()`."""
+    flax_shape: tuple[int, ...]
+    """Shape in the `.npz`."""
+    kind: Kind
+    """How the array is laid out there."""
+
+    def to_torch(self, array: Array) -> Array:
+        """The array in torch's layout; a view where that is possible."""
+        match self.kind:
+            case "plain":
+                return array
+            case "dense":
+                return array.T
+            case "conv":  # [1, p, p, 3, D] -> [D, 3, p, p]
+                return array[0].transpose(3, 2, 0, 1)
+            case "heads_in":  # [D, K, H] -> [K*H, D]
+                return array.reshape(array.shape[0], -1).T
+            case "heads_bias":  # [K, H] -> [K*H]
+                return array.reshape(-1)
+            case "heads_out":  # [K, H, D] -> [D, K*H]
+                return array.reshape(-1, array.shape[-1]).T
+
+    def to_flax(self, array: Array) -> Array:
+        """Inverse of `to_torch`."""
+        match self.kind:
+            case "plain":
+                return array
+            case "dense":
+                return array.T
+            case "conv":
+                return array.transpose(2, 3, 1, 0)[None]
+            case "heads_in" | "heads_out":
+                return array.T.reshape(self.flax_shape)
+            case "heads_bias":
+                return array.reshape(self.flax_shape)
+
+
+def entries(config: RVMConfig) -> list[Entry]:
+    """Every parameter of the network that `config` describes, each once."""
+    dim, patch = config.dim, config.patch_size
+    result = [
+        Entry("cls_token", "cls_token", (1, dim), "plain"),
+        Entry(
+            "tokenizer/patch_embedding/Conv_0/kernel",
+            "tokenizer.patch_embedding.weight",
+            (1, patch, patch, 3, dim),
+            "conv",
+        ),
+        Entry(
+            "tokenizer/patch_embedding/Conv_0/bias", "tokenizer.patch_embedding.bias", (dim,), "plain"
+        ),
+        *_norm("encoder/LayerNorm_0", "encoder.norm", dim),
+    ]
+    for i in range(config.encoder_depth):
+        flax, torch_ = f"encoder/layers_{i}", f"encoder.layers.{i}"
+        result += _norm(f"{flax}/attention_norm", f"{torch_}.attention_norm", dim)
+        result += _norm(f"{flax}/mlp_norm", f"{torch_}.mlp_norm", dim)
+        result += _attention(f"{flax}/attention", f"{torch_}.attention", dim, config.encoder_heads)
+        result += _mlp(f"{flax}/mlp", f"{torch_}.mlp", dim, config.encoder_mlp_dim)
+    for gate in ("input_update", "input_reset", "state_update", "state_reset"):
+        result.append(Entry(f"rnn_core/{gate}/kernel", f"core.{gate}.weight", (dim, dim), "dense"))
+    result.append(Entry("rnn_core/state_layer_norm/scale", "core.state_norm.weight", (dim,), "plain"))
+    result += _cross_transformer(
+        "rnn_core/transformer", "core.transformer", dim, config.core_depth, config.core_heads, config.core_mlp_dim
+    )
+    if config.decoder is not None:
+        result += _decoder(config, config.decoder)
+    return result
+
+
+def _decoder(config: RVMConfig, decoder: DecoderConfig) -> Iterator[Entry]:
+    yield Entry("mask_token", "decoder.mask_token", (1, decoder.dim), "plain")
+    yield from _dense("decoder_embedder", "decoder.embedder", config.dim, decoder.dim)
+    yield from _dense("delta_embedder", "decoder.delta_embedder", decoder.max_delta, decoder.dim)
+    yield from _dense("detokenizer/Dense_0", "decoder.detokenizer", decoder.dim, config.patch_size**2 * 3)
+    yield from _cross_transformer(
+        "decoder", "decoder.transformer", decoder.dim, decoder.depth, decoder.heads, decoder.mlp_dim
+    )
+
+
+def _cross_transformer(
+    flax: str, torch_: str, dim: int, depth: int, heads: int, mlp_dim: int
+) -> Iterator[Entry]:
+    yield from _norm(f"{flax}/output_norm", f"{torch_}.output_norm", dim)
+    for i in range(depth):
+        block_flax, block_torch = f"{flax}/xa_blocks_{i}", f"{torch_}.blocks.{i}"
+        for norm in ("ca_attention_norm", "mlp_norm", "attention_norm"):
+            yield from _norm(f"{block_flax}/{norm}", f"{block_torch}.{norm}", dim)
+        for attention in ("ca_attention", "attention"):
+            yield from _attention(f"{block_flax}/{attention}", f"{block_torch}.{attention}", dim, heads)
+        yield from _mlp(f"{block_flax}/mlp", f"{block_torch}.mlp", dim, mlp_dim)
+
+
+def _norm(flax: str, torch_: str, dim: int) -> Iterator[Entry]:
+    yield Entry(f"{flax}/scale", f"{torch_}.weight", (dim,), "plain")
+    yield Entry(f"{flax}/bias", f"{torch_}.bias", (dim,), "plain")
+
+
+def _dense(flax: str, torch_: str, fan_in: int, fan_out: int) -> Iterator[Entry]:
+    yield Entry(f"{flax}/kernel", f"{torch_}.weight", (fan_in, fan_out), "dense")
+    yield Entry(f"{flax}/bias", f"{torch_}.bias", (fan_out,), "plain")
+
+
+def _mlp(flax: str, torch_: str, dim: int, mlp_dim: int) -> Iterator[Entry]:
+    yield from _dense(f"{flax}/dense_in", f"{torch_}.dense_in", dim, mlp_dim)
+    yield from _dense(f"{flax}/dense_out", f"{torch_}.dense_out", mlp_dim, dim)
+
+
+def _attention(flax: str, torch_: str, dim: int, heads: int) -> Iterator[Entry]:
+    head_dim = dim // heads
+    for part in ("query", "key", "value"):
+        yield Entry(f"{flax}/{part}/kernel", f"{torch_}.{part}.weight", (dim, heads, head_dim), "heads_in")
+        yield Entry(f"{flax}/{part}/bias", f"{torch_}.{part}.bias", (heads, head_dim), "heads_bias")
+    yield Entry(f"{flax}/out/kernel", f"{torch_}.out.weight", (heads, head_dim, dim), "heads_out")
+    yield Entry(f"{flax}/out/bias", f"{torch_}.out.bias", (dim,), "plain")
+
+
+def infer_config(
+    shapes: Mapping[str, tuple[int, ...]], base_grid: tuple[int, int] = (16, 16)
+) -> RVMConfig:
+    """Read every size and head count off the arrays' shapes.
+
+    Args:
+        shapes: Flax name to shape.
+        base_grid: patch grid of the training resolution; the arrays do not tell it.
+
+    Raises:
+        ValueError: an array that a size is read from is missing or has the wrong number of axes.
+    """
+    conv = _axes(shapes, "tokenizer/patch_embedding/Conv_0/kernel", 5)
+    if conv[0] != 1 or conv[1] != conv[2] or conv[3] != 3:
+        raise ValueError(
+            f"tokenizer/patch_embedding/Conv_0/kernel: got shape {conv}, expected (1, patch, patch, 3, D)"
+        )
+    decoder = None
+    # One decoder array is enough to say that there is one: the others are then required by the key map.
+    if any(name == "mask_token" or name.startswith(("decoder", "delta_", "detok")) for name in shapes):
+        block = "decoder/xa_blocks_0"
+        decoder = DecoderConfig(
+            depth=_depth(shapes, r"decoder/xa_blocks_(\d+)/"),
+            dim=_axes(shapes, "decoder_embedder/kernel", 2)[1],
+            heads=_axes(shapes, f"{block}/attention/query/kernel", 3)[1],
+            mlp_dim=_axes(shapes, f"{block}/mlp/dense_in/kernel", 2)[1],
+            max_delta=_axes(shapes, "delta_embedder/kernel", 2)[0],
+        )
+    core_block = "rnn_core/transformer/xa_blocks_0"
+    return RVMConfig(
+        dim=conv[4],
+        patch_size=conv[1],
+        encoder_depth=_depth(shapes, r"encoder/layers_(\d+)/"),
+        encoder_heads=_axes(shapes, "encoder/layers_0/attention/query/kernel", 3)[1],
+        encoder_mlp_dim=_axes(shapes, "encoder/layers_0/mlp/dense_in/kernel", 2)[1],
+        core_depth=_depth(shapes, r"rnn_core/transformer/xa_blocks_(\d+)/"),
+        core_heads=_axes(shapes, f"{core_block}/attention/query/kernel", 3)[1],
+        core_mlp_dim=_axes(shapes, f"{core_block}/mlp/dense_in/kernel", 2)[1],
+        base_grid=base_grid,
+        decoder=decoder,
+    )
+
+
+def _axes(shapes: Mapping[str, tuple[int, ...]], name: str, count: int) -> tuple[int, ...]:
+    if name not in shapes:
+        raise ValueError(f"checkpoint: array {name} is missing; expected an RVM checkpoint in Flax names")
+    if len(shapes[name]) != count:
+        raise ValueError(f"checkpoint: array {name} has shape {shapes[name]}, expected {count} axes")
+    return shapes[name]
+
+
+def _depth(shapes: Mapping[str, tuple[int, ...]], pattern: str) -> int:
+    numbers = [int(found.group(1)) for name in shapes if (found := re.match(pattern, name))]
+    if not numbers:
+        raise ValueError(f"checkpoint: no array is named like {pattern}; expected an RVM checkpoint in Flax names")
+    return max(numbers) + 1

@@ -1,0 +1,99 @@
+"""Which weights to run: a file, a released model that was downloaded, or seeded untrained ones, by one string."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from rvm_model.checkpoint import load_checkpoint
+from rvm_model.config import PRESETS, preset
+from rvm_model.rvm import RVM
+
+RELEASE_URL = "https://storage.googleapis.com/representations4d/checkpoints/"
+"""Where the authors keep the released checkpoints."""
+
+RELEASED: dict[str, str] = {
+    "rvm_small16_256": "pretrain_rvm_small16_256_204031069.npz",
+    "rvm_base16_256": "pretrain_rvm_base16_256_203916225.npz",
+    "rvm_large16_256": "pretrain_rvm_large16_256_202497301.npz",
+    "rvm_huge16_256": "pretrain_rvm_huge16_256_203854202.npz",
+}
+"""File name of each released model: encoder, core and decoder."""
+
+UNTRAINED = "untrained:"
+"""Prefix of a specification for seeded random weights: `untrained:PRESET` or `untrained:PRESET:SEED`."""
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """Where a network's weights came from."""
+
+    name: str
+    """What the user asked for."""
+    identity: str
+    """`sha256:...` of the file, or the full untrained specification: equal identities are equal weights."""
+    trained: bool
+    """False for seeded random weights."""
+
+
+def cache_dir() -> Path:
+    """Folder of downloaded weights: $RVM_CACHE, else rvm below $XDG_CACHE_HOME or ~/.cache."""
+    if chosen := os.environ.get("RVM_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rvm"
+
+
+def load_weights(name: str) -> tuple[RVM, WeightsInfo]:
+    """Load the network that a specification names.
+
+    Args:
+        name: a path to a `.npz` or `.safetensors` file; or a preset's name, for a released model that was downloaded;
+            or `untrained:PRESET[:SEED]` for random weights, the same for the same seed.
+
+    Returns:
+        The network on the CPU, and where it came from.
+
+    Raises:
+        FileNotFoundError: no such file, or a released model that was not downloaded.
+        ValueError: the name or the file is not usable.
+    """
+    if name.startswith(UNTRAINED):
+        return _untrained(name)
+    if name in PRESETS:
+        path = cache_dir() / RELEASED[name]
+        if not path.is_file():
+            short = name.removeprefix("rvm_").removesuffix("16_256")
+            raise FileNotFoundError(
+                f"weights: {name} is not at {path}; fetch it with `rvm weights download {short}`, "
+                f"or give a file, or {UNTRAINED}{name} for random weights"
+            )
+    else:
+        path = Path(name).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"weights: got {name!r}, which is no file; expected a path to .npz or .safetensors, "
+            f"one of {', '.join(PRESETS)}, or {UNTRAINED}PRESET[:SEED]"
+        )
+    return load_checkpoint(path), WeightsInfo(name, f"sha256:{file_sha256(path)}", trained=True)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _untrained(name: str) -> tuple[RVM, WeightsInfo]:
+    preset_name, _, seed_text = name.removeprefix(UNTRAINED).partition(":")
+    if seed_text and not seed_text.isdecimal():
+        raise ValueError(f"weights: got seed {seed_text!r} in {name!r}, expected {UNTRAINED}PRESET[:SEED] with a number")
+    seed = int(seed_text or 0)
+    config = preset(preset_name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = RVM(config)
+    return model.eval(), WeightsInfo(name, f"{UNTRAINED}{preset_name}:{seed}", trained=False)

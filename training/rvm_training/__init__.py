@@ -1,0 +1,1 @@
+"""Pretraining, evaluation and export of RVM, and the `rvm` command. Needs no ROS."""

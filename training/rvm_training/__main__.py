@@ -1,0 +1,48 @@
+"""The `rvm` command: one table from subcommand to module. A subcommand's imports are paid only when it runs."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "weights": ("rvm_training.cli.weights", "download, convert and show weights"),
+    "demo-clip": ("rvm_training.cli.demo_clip", "render the demo's video and its true masks"),
+    "bench": ("rvm_training.cli.bench", "time the engine's step and the heads on this machine"),
+}
+"""Subcommand to (module with a `main(arguments) -> exit status`, what it does)."""
+
+
+def usage() -> str:
+    """The help text."""
+    lines = [f"  {name:<12}{text}" for name, (_, text) in COMMANDS.items()]
+    return "usage: rvm COMMAND [...]\n\ncommands:\n" + "\n".join(lines) + "\n\n`rvm COMMAND --help` tells the rest."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand.
+
+    Args:
+        arguments: the command line without the program's name; sys.argv's when None.
+
+    Returns:
+        The exit status: 0, 1 for a failure that was explained, 2 for a wrong command line.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if words else 2
+    if words[0] not in COMMANDS:
+        print(f"rvm: got command {words[0]!r}, expected one of {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    module = importlib.import_module(COMMANDS[words[0]][0])
+    try:
+        return int(module.main(words[1:]))
+    except (ValueError, OSError) as error:  # What a user can do wrong; anything else keeps its traceback.
+        print(f"rvm {words[0]}: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
