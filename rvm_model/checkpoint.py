@@ -46,7 +46,9 @@ def load_checkpoint(
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"checkpoint: no file at {path}; see `rvm weights download --help` for the released ones")
+        raise FileNotFoundError(
+            f"checkpoint: no file at {path}; see `rvm weights download --help` for the released ones"
+        )
     if path.suffix == ".npz":
         config, tensors = _read_npz(path, base_grid or (16, 16))
     elif path.suffix == ".safetensors":
@@ -60,7 +62,11 @@ def load_checkpoint(
 
 
 def save_checkpoint(
-    model: RVM, path: str | Path, *, dtype: torch.dtype | None = None, metadata: Mapping[str, str] | None = None
+    model: RVM,
+    path: str | Path,
+    *,
+    dtype: torch.dtype | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write a network as safetensors with its configuration in the metadata.
 
@@ -130,9 +136,7 @@ def _read_npz(path: Path, base_grid: tuple[int, int]) -> tuple[RVMConfig, dict[s
     return config, tensors
 
 
-def _read_safetensors(
-    path: Path, base_grid: tuple[int, int] | None
-) -> tuple[RVMConfig, dict[str, torch.Tensor]]:
+def _read_safetensors(path: Path, base_grid: tuple[int, int] | None) -> tuple[RVMConfig, dict[str, torch.Tensor]]:
     metadata, stored = _open_safetensors(path)
     try:
         values = json.loads(metadata["config"])
@@ -162,9 +166,7 @@ def _open_safetensors(path: Path) -> tuple[dict[str, str], dict[str, torch.Tenso
         raise CheckpointError(f"{path}: cannot be read as safetensors ({error}); copy it again") from error
 
 
-def _check_names(
-    path: Path, got: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
-) -> None:
+def _check_names(path: Path, got: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
     problems = []
     if missing := expected.keys() - got.keys():
         problems.append(f"missing {_some(missing)}")

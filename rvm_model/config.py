@@ -113,9 +113,7 @@ class RVMConfig:
             return cls(**values, decoder=None if decoder is None else DecoderConfig(**decoder))
         except TypeError as error:
             names = [field.name for field in dataclasses.fields(cls)]
-            raise ValueError(
-                f"model configuration: {error}; got keys {sorted(values)}, expected {names}"
-            ) from error
+            raise ValueError(f"model configuration: {error}; got keys {sorted(values)}, expected {names}") from error
 
 
 def _preset(dim: int, depth: int, heads: int, core_heads: int, core_mlp_dim: int) -> RVMConfig:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import http.client
 import os
 import urllib.error
@@ -11,6 +10,8 @@ import urllib.request
 from pathlib import Path
 
 from tqdm import tqdm
+
+from rvm_model.hashing import file_digest
 
 CHUNK_BYTES = 1 << 20
 """Bytes per read; the granularity of the progress bar."""
@@ -57,7 +58,9 @@ def download(url: str, path: Path, *, progress: bool = True, timeout_s: float = 
     except urllib.error.HTTPError as error:
         if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
             part.unlink()
-            raise DownloadError(f"{url}: the partial file was longer than the server's; it was removed, try again") from error
+            raise DownloadError(
+                f"{url}: the partial file was longer than the server's; it was removed, try again"
+            ) from error
         raise DownloadError(f"{url}: the server answered {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, DownloadError):
@@ -79,7 +82,13 @@ def _receive(
     with (
         part.open("ab" if resumed else "wb") as file,
         tqdm(
-            total=total, initial=start, unit="B", unit_scale=True, unit_divisor=1024, desc=name, disable=not progress
+            total=total,
+            initial=start,
+            unit="B",
+            unit_scale=True,
+            unit_divisor=1024,
+            desc=name,
+            disable=not progress,
         ) as bar,
     ):
         while chunk := response.read(CHUNK_BYTES):
@@ -96,10 +105,7 @@ def _check_md5(stated: list[str], part: Path) -> None:
     wanted = next((item.removeprefix("md5=") for item in hashes if item.startswith("md5=")), None)
     if wanted is None:
         return
-    with part.open("rb") as file:
-        got = base64.b64encode(hashlib.file_digest(file, "md5").digest()).decode()
+    got = base64.b64encode(file_digest(part, "md5")).decode()
     if got != wanted:
         part.unlink()
         raise DownloadError(f"{part.name}: got MD5 {got}, the server states {wanted}; the file was removed, try again")
-
-

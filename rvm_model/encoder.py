@@ -32,9 +32,7 @@ class Tokenizer(nn.Module):
         weight = self.patch_embedding.weight
         images = as_unit_float(frames_BHWC, weight.dtype).permute(0, 3, 1, 2)
         tokens_BND = self.patch_embedding(images).flatten(2).transpose(1, 2)
-        code_ND = position_code(
-            grid, self.config.base_grid, self.config.dim, device=weight.device, dtype=weight.dtype
-        )
+        code_ND = position_code(grid, self.config.base_grid, self.config.dim, device=weight.device, dtype=weight.dtype)
         return tokens_BND + code_ND
 
 

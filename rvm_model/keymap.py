@@ -75,9 +75,7 @@ def entries(config: RVMConfig) -> list[Entry]:
             (1, patch, patch, 3, dim),
             "conv",
         ),
-        Entry(
-            "tokenizer/patch_embedding/Conv_0/bias", "tokenizer.patch_embedding.bias", (dim,), "plain"
-        ),
+        Entry("tokenizer/patch_embedding/Conv_0/bias", "tokenizer.patch_embedding.bias", (dim,), "plain"),
         *_norm("encoder/LayerNorm_0", "encoder.norm", dim),
     ]
     for i in range(config.encoder_depth):
@@ -90,7 +88,12 @@ def entries(config: RVMConfig) -> list[Entry]:
         result.append(Entry(f"rnn_core/{gate}/kernel", f"core.{gate}.weight", (dim, dim), "dense"))
     result.append(Entry("rnn_core/state_layer_norm/scale", "core.state_norm.weight", (dim,), "plain"))
     result += _cross_transformer(
-        "rnn_core/transformer", "core.transformer", dim, config.core_depth, config.core_heads, config.core_mlp_dim
+        "rnn_core/transformer",
+        "core.transformer",
+        dim,
+        config.core_depth,
+        config.core_heads,
+        config.core_mlp_dim,
     )
     if config.decoder is not None:
         result += _decoder(config, config.decoder)
@@ -107,9 +110,7 @@ def _decoder(config: RVMConfig, decoder: DecoderConfig) -> Iterator[Entry]:
     )
 
 
-def _cross_transformer(
-    flax: str, torch_: str, dim: int, depth: int, heads: int, mlp_dim: int
-) -> Iterator[Entry]:
+def _cross_transformer(flax: str, torch_: str, dim: int, depth: int, heads: int, mlp_dim: int) -> Iterator[Entry]:
     yield from _norm(f"{flax}/output_norm", f"{torch_}.output_norm", dim)
     for i in range(depth):
         block_flax, block_torch = f"{flax}/xa_blocks_{i}", f"{torch_}.blocks.{i}"
@@ -144,9 +145,7 @@ def _attention(flax: str, torch_: str, dim: int, heads: int) -> Iterator[Entry]:
     yield Entry(f"{flax}/out/bias", f"{torch_}.out.bias", (dim,), "plain")
 
 
-def infer_config(
-    shapes: Mapping[str, tuple[int, ...]], base_grid: tuple[int, int] = (16, 16)
-) -> RVMConfig:
+def infer_config(shapes: Mapping[str, tuple[int, ...]], base_grid: tuple[int, int] = (16, 16)) -> RVMConfig:
     """Read every size and head count off the arrays' shapes.
 
     Args:
@@ -158,9 +157,7 @@ def infer_config(
     """
     conv = _axes(shapes, "tokenizer/patch_embedding/Conv_0/kernel", 5)
     if conv[0] != 1 or conv[1] != conv[2] or conv[3] != 3:
-        raise ValueError(
-            f"tokenizer/patch_embedding/Conv_0/kernel: got shape {conv}, expected (1, patch, patch, 3, D)"
-        )
+        raise ValueError(f"tokenizer/patch_embedding/Conv_0/kernel: got shape {conv}, expected (1, patch, patch, 3, D)")
     decoder = None
     # One decoder array is enough to say that there is one: the others are then required by the key map.
     if any(name == "mask_token" or name.startswith(("decoder", "delta_", "detok")) for name in shapes):

@@ -46,17 +46,13 @@ def position_code(
 
 # Two engines of four sizes each, twice over for the decoder: more sizes than this in one process recompute.
 @lru_cache(maxsize=16)
-def _cached(
-    grid: tuple[int, int], base_grid: tuple[int, int], dim: int, device: str, dtype: torch.dtype
-) -> Tensor:
+def _cached(grid: tuple[int, int], base_grid: tuple[int, int], dim: int, device: str, dtype: torch.dtype) -> Tensor:
     # Cached across training and inference: an inference-mode tensor could not enter autograd later.
     with torch.inference_mode(False), torch.no_grad():
         table = sinusoid_table(base_grid[0] * base_grid[1], dim)
         if grid != base_grid:
             image = table.T.reshape(1, dim, *base_grid)
             # antialias=True selects Keys' a=-0.5 kernel, which is jax.image.resize's; without it torch uses a=-0.75.
-            image = functional.interpolate(
-                image, size=grid, mode="bicubic", align_corners=False, antialias=True
-            )
+            image = functional.interpolate(image, size=grid, mode="bicubic", align_corners=False, antialias=True)
             table = image.reshape(dim, -1).T.contiguous()
         return table.to(device=device, dtype=dtype)

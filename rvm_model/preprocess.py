@@ -32,17 +32,13 @@ def resize(frame: Tensor, height: int, width: int) -> Tensor:
     image = frame.permute(2, 0, 1)[None]
     if frame.device.type != "cpu":
         image = image.float()  # Only the CPU kernel takes uint8.
-    image = functional.interpolate(
-        image, size=(height, width), mode="bilinear", align_corners=False, antialias=True
-    )
+    image = functional.interpolate(image, size=(height, width), mode="bilinear", align_corners=False, antialias=True)
     if image.is_floating_point():
         image = image.round_().clamp_(0, 255).to(torch.uint8)
     return image[0].permute(1, 2, 0)
 
 
-def preprocess(
-    frames: Sequence[npt.NDArray[np.uint8]], size: tuple[int, int], device: torch.device | str
-) -> Tensor:
+def preprocess(frames: Sequence[npt.NDArray[np.uint8]], size: tuple[int, int], device: torch.device | str) -> Tensor:
     """Make one engine input of the newest frames of several cameras.
 
     Args:

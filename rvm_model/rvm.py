@@ -10,7 +10,6 @@ Shape legend: B batch, T frames, H W pixels, N patches (row-major), D width.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +63,7 @@ class RVM(nn.Module):
             [B, 1 + N, D], the encoder's tokens with CLS first.
         """
         _check_frames(frames, ("B", "H", "W", "3"))
-        return cast(Tensor, self.encoder(prepend_cls(self.cls_token, self.tokenizer(frames))))
+        return self.encoder(prepend_cls(self.cls_token, self.tokenizer(frames)))
 
     def step(self, frames: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Take in one frame per camera.
@@ -144,16 +143,12 @@ class RVM(nn.Module):
             )
         batch, count, height, width = targets.shape[:4]
         if deltas is not None and tuple(deltas.shape) != (batch, count):
-            raise ValueError(
-                f"deltas: got shape {tuple(deltas.shape)}, expected [B, Tt] = {(batch, count)} or None"
-            )
+            raise ValueError(f"deltas: got shape {tuple(deltas.shape)}, expected [B, Tt] = {(batch, count)} or None")
         grid = self.config.grid(height, width)
         patches = grid[0] * grid[1]
         keep = visible_count(patches, mask_ratio)
         if permutation is None:
-            permutation = random_permutation(
-                batch, count, patches, device=targets.device, generator=generator
-            )
+            permutation = random_permutation(batch, count, patches, device=targets.device, generator=generator)
         else:
             permutation = check_permutation(permutation.to(targets.device), batch, count, patches)
         restore = permutation.argsort(dim=-1)
@@ -162,9 +157,7 @@ class RVM(nn.Module):
         target_tokens = self.tokenizer(targets.flatten(0, 1))
         kept = permutation[..., :keep].flatten(0, 1)[..., None].expand(-1, -1, target_tokens.shape[-1])
         visible = self.encoder(prepend_cls(self.cls_token, target_tokens.gather(1, kept)))
-        frames = self.decoder(
-            features.flatten(1, 2), visible.unflatten(0, (batch, count)), restore, deltas, grid
-        )
+        frames = self.decoder(features.flatten(1, 2), visible.unflatten(0, (batch, count)), restore, deltas, grid)
         return Reconstruction(frames, (restore >= keep).unflatten(-1, grid), features, state)
 
     def _checked_state(self, state: Tensor | None, tokens: Tensor) -> Tensor:

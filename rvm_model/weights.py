@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 
 from rvm_model.checkpoint import load_checkpoint
 from rvm_model.config import PRESETS, preset
+from rvm_model.hashing import file_digest
 from rvm_model.rvm import RVM
 
 RELEASE_URL = "https://storage.googleapis.com/representations4d/checkpoints/"
@@ -83,14 +83,15 @@ def load_weights(name: str) -> tuple[RVM, WeightsInfo]:
 
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_digest(path).hex()
 
 
 def _untrained(name: str) -> tuple[RVM, WeightsInfo]:
     preset_name, _, seed_text = name.removeprefix(UNTRAINED).partition(":")
     if seed_text and not seed_text.isdecimal():
-        raise ValueError(f"weights: got seed {seed_text!r} in {name!r}, expected {UNTRAINED}PRESET[:SEED] with a number")
+        raise ValueError(
+            f"weights: got seed {seed_text!r} in {name!r}, expected {UNTRAINED}PRESET[:SEED] with a number"
+        )
     seed = int(seed_text or 0)
     config = preset(preset_name)
     with torch.random.fork_rng(devices=[]):

@@ -43,7 +43,8 @@ class CameraStates:
         """
         if len(cameras) != frames.shape[0] or len(set(cameras)) != len(cameras):
             raise ValueError(
-                f"cameras: got {list(cameras)} for {frames.shape[0]} frames, expected each camera once and as many frames"
+                f"cameras: got {list(cameras)} for {frames.shape[0]} frames, expected each camera once "
+                "and as many frames"
             )
         missing = [camera for camera in cameras if camera not in self._states]
         if missing:

@@ -125,7 +125,8 @@ def _sprite(
     alpha = np.zeros((rows, columns), np.float32)
     # A soft-edged ellipse: a hard cut would give the object an outline that gives it away in every single frame.
     cv2.ellipse(alpha, (columns // 2, rows // 2), (columns // 2 - 4, rows // 2 - 4), 0, 0, 360, 1.0, -1)
-    return Sprite(np.asarray(texture, np.uint8), cv2.GaussianBlur(alpha, (0, 0), 1.5), start, end, turn_deg)
+    soft = np.asarray(cv2.GaussianBlur(alpha, (0, 0), 1.5), np.float32)
+    return Sprite(np.asarray(texture, np.uint8), soft, start, end, turn_deg)
 
 
 def _place(sprite: Sprite, t: float, config: DemoClipConfig) -> tuple[U8, npt.NDArray[np.float32]]:

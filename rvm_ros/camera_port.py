@@ -1,0 +1,125 @@
+"""The topics of one camera: its image subscription, its output publishers, and what somebody listens to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
+from rvm_model.heads.palette import palette
+from rvm_ros.images import compressed_to_array, image_to_array
+from rvm_ros.outgoing import array_to_image, features_to_msg
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header, String
+
+from rvm_model.perception import Outputs, Wanted
+
+CameraMessage = Image | CompressedImage
+
+CAMERA_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+"""Cameras are subscribed best effort, which matches every publisher; depth 1, so that no old frame waits in line."""
+OUTPUT_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+"""Outputs are reliable, so that they match every subscriber, and hold one frame."""
+LATCHED_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+"""For what a late subscriber must still get: the label list."""
+
+IMAGE_OUTPUTS = ("features", "cls_token", "pca", "segmentation", "overlay")
+"""Output topics `~/<camera>/<name>` of type sensor_msgs/Image, named like the fields of `Wanted` and `Outputs`."""
+
+
+class CameraPort:
+    """Publishers from the beginning, a subscription while the node is active."""
+
+    def __init__(self, node: LifecycleNode, name: str, *, topic: str, transport: str, max_pixels: int) -> None:
+        """Create the publishers.
+
+        Args:
+            node: the node that owns them.
+            name: the camera's name, a part of the output topics.
+            topic: base topic of the images, as image_transport means it.
+            transport: `raw`, or `compressed` for CompressedImage on `<topic>/compressed`.
+            max_pixels: images with more pixels are refused.
+        """
+        self.name = name
+        self.topic = topic if transport == "raw" else f"{topic}/compressed"
+        self._message_type = Image if transport == "raw" else CompressedImage
+        self._max_pixels = max_pixels
+        self._node = node
+        self._subscription: Subscription | None = None
+        self._publishers = {
+            output: node.create_lifecycle_publisher(
+                Image,
+                f"~/{name}/{output}",
+                OUTPUT_QOS,
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            )
+            for output in IMAGE_OUTPUTS
+        }
+        self._labels = node.create_lifecycle_publisher(String, f"~/{name}/labels", LATCHED_QOS)
+
+    def subscribe(self, on_image: Callable[[str, CameraMessage], None]) -> None:
+        """Hand every image to `on_image(camera name, message)` from now on."""
+        self._subscription = self._node.create_subscription(
+            self._message_type,
+            self.topic,
+            lambda message: on_image(self.name, message),
+            CAMERA_QOS,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+
+    def unsubscribe(self) -> None:
+        """Stop taking images."""
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None
+
+    def destroy(self) -> None:
+        """Take all topics back."""
+        self.unsubscribe()
+        for publisher in (*self._publishers.values(), self._labels):
+            self._node.destroy_lifecycle_publisher(publisher)
+
+    def to_array(self, message: CameraMessage) -> npt.NDArray[np.uint8]:
+        """Decode an image to uint8 RGB [H, W, 3].
+
+        Raises:
+            ImageError: the message is malformed; says what was got and expected.
+        """
+        if isinstance(message, CompressedImage):
+            return compressed_to_array(message, max_pixels=self._max_pixels)
+        return image_to_array(message, max_pixels=self._max_pixels)
+
+    def wanted(self) -> Wanted:
+        """Which outputs have a subscriber now."""
+        return Wanted(**{name: publisher.get_subscription_count() > 0 for name, publisher in self._publishers.items()})
+
+    def publish(self, outputs: Outputs, header: Header) -> None:
+        """Send the outputs that were computed, each with the input's header."""
+        if outputs.features is not None:
+            self._publishers["features"].publish(features_to_msg(outputs.features, header))
+        if outputs.cls_token is not None:
+            self._publishers["cls_token"].publish(features_to_msg(outputs.cls_token, header))
+        if outputs.pca is not None:
+            self._publishers["pca"].publish(array_to_image(outputs.pca, header, "rgb8"))
+        if outputs.segmentation is not None:
+            encoding = "mono8" if outputs.segmentation.dtype == np.uint8 else "16UC1"
+            self._publishers["segmentation"].publish(array_to_image(outputs.segmentation, header, encoding))
+        if outputs.overlay is not None:
+            self._publishers["overlay"].publish(array_to_image(outputs.overlay, header, "rgb8"))
+
+    def publish_labels(self, clusters: int) -> None:
+        """Latch the list of labels as JSON: ids, names and colours, and which value is unlabelled."""
+        colours = palette(clusters)
+        labels = [
+            {"id": index, "name": f"cluster {index}", "color": "#{:02x}{:02x}{:02x}".format(*colour)}
+            for index, colour in enumerate(colours.tolist())
+        ]
+        unlabelled = 255 if clusters <= 254 else 65535
+        self._labels.publish(
+            String(data=json.dumps({"source": "clusters", "unlabelled": unlabelled, "labels": labels}))
+        )

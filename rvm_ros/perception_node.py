@@ -1,0 +1,252 @@
+"""`perception_node`: a lifecycle node that turns camera topics into feature and segmentation topics.
+
+Configure loads the weights and builds the engine, activate subscribes and starts the worker, deactivate stops it,
+cleanup frees everything.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+
+import rclpy
+import torch
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.executors import ExternalShutdownException
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rvm_model.heads.clusters import ClusterConfig
+from rvm_model.heads.pca import PCAConfig
+from std_srvs.srv import Trigger
+
+from rvm_model.engines import TorchEngine
+from rvm_model.perception import Perception, PerceptionConfig
+from rvm_model.weights import load_weights
+from rvm_ros import diagnostics
+from rvm_ros.camera_port import CameraMessage, CameraPort
+from rvm_ros.parameters import PERCEPTION_PARAMETERS, camera_parameters, check_camera_names, declare
+from rvm_ros.worker import Worker
+
+DIAGNOSTICS_PERIOD_S = 1.0
+"""How often /diagnostics is told, as REP 107 asks."""
+
+
+class PerceptionNode(LifecycleNode):
+    """Cameras in; features, CLS token, PCA picture, segmentation and overlay of each out."""
+
+    def __init__(self, **kwargs: object) -> None:
+        """Declare the parameters.
+
+        Args:
+            kwargs: as for rclpy's Node, for example `parameter_overrides`.
+
+        Raises:
+            ValueError: a parameter given at the start has a value that is not allowed.
+        """
+        super().__init__("perception", **kwargs)
+        self._perception: Perception | None = None
+        declare(self, PERCEPTION_PARAMETERS, self._is_configured)
+        self._cameras: list[str] = list(self.get_parameter("cameras").value)
+        check_camera_names(self._cameras)
+        per_camera = [spec for camera in self._cameras for spec in camera_parameters(camera)]
+        declare(self, per_camera, self._is_configured)
+        self._ports: dict[str, CameraPort] = {}
+        self._worker: Worker | None = None
+        self._failure = ""
+        self._rates = diagnostics.RateMeter()
+        # Lets the worker's thread hand over to the executor, where lifecycle transitions belong.
+        self._failed = self.create_guard_condition(self._on_worker_failure)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
+        self.create_service(Trigger, "~/reset_state", self._on_reset_state)
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the weights, build the engine and create the output topics."""
+        try:
+            self._perception = self._build_perception()
+        except (ValueError, OSError) as error:
+            self.get_logger().error(f"not configured: {error}")
+            return TransitionCallbackReturn.FAILURE
+        for camera in self._cameras:
+            self._ports[camera] = CameraPort(
+                self,
+                camera,
+                topic=self.get_parameter(f"{camera}.topic").value,
+                transport=self.get_parameter(f"{camera}.transport").value,
+                max_pixels=self.get_parameter("max_pixels").value,
+            )
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe to the cameras and start the worker; every state starts anew."""
+        result = super().on_activate(state)
+        assert self._perception is not None
+        self._failure = ""
+        self._worker = Worker(
+            self._perception,
+            self._ports,
+            max_gap_s=self.get_parameter("max_gap").value,
+            logger=self.get_logger(),
+            on_failure=self._note_failure,
+        )
+        self._worker.start()
+        for port in self._ports.values():
+            port.subscribe(self._on_image)
+            port.publish_labels(self._perception.config.clusters.clusters)
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe and let the worker finish the frame that it is at."""
+        self._stop()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the engine and take the topics back."""
+        self._free()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop and free, from whatever state."""
+        self._stop()
+        self._free()
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop and free, so that the node can be configured again."""
+        self._stop()
+        self._free()
+        return TransitionCallbackReturn.SUCCESS
+
+    def destroy_node(self) -> None:
+        """Stop the worker before its publishers go."""
+        self._stop()
+        super().destroy_node()
+
+    def _is_configured(self) -> bool:
+        return self._perception is not None
+
+    def _build_perception(self) -> Perception:
+        def value(name: str):
+            return self.get_parameter(name).value
+
+        device = value("device")
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if value("threads") > 0:
+            torch.set_num_threads(value("threads"))
+        start_s = time.monotonic()
+        model, weights = load_weights(value("model"))
+        height, width = value("image_size")
+        engine = TorchEngine(model, weights, size=(height, width), device=device)
+        perception = Perception(
+            engine,
+            PerceptionConfig(
+                pca=PCAConfig(),
+                clusters=ClusterConfig(clusters=value("clusters"), seed=value("cluster_seed")),
+                overlay_alpha=value("overlay_alpha"),
+            ),
+        )
+        info = engine.info
+        self.get_logger().info(
+            f"engine: {info.kind} {info.precision} on {info.device}, {torch.get_num_threads()} threads, input "
+            f"{info.height}x{info.width}, features {info.grid[0]}x{info.grid[1]}x{info.dim}, weights {weights.name} "
+            f"({info.weights}), ready after {time.monotonic() - start_s:.1f} s"
+        )
+        if not info.trained:
+            self.get_logger().warning(
+                "these weights are UNTRAINED (random): features and segments mean nothing. Give trained ones with the "
+                "parameter `model`; `rvm weights download small` fetches the authors'"
+            )
+        return perception
+
+    def _on_image(self, camera: str, message: CameraMessage) -> None:
+        if self._worker is not None:
+            self._worker.put(camera, message)
+
+    def _stop(self) -> None:
+        for port in self._ports.values():
+            port.unsubscribe()
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+
+    def _free(self) -> None:
+        for port in self._ports.values():
+            port.destroy()
+        self._ports.clear()
+        self._perception = None
+
+    def _note_failure(self, trace: str) -> None:
+        """Worker's thread: remember why it ended and wake the executor."""
+        if not self.context.ok():
+            return  # Interrupted between two frames: the publishers are gone, which is no failure.
+        self._failure = trace
+        self._failed.trigger()
+
+    def _on_worker_failure(self) -> None:
+        self.get_logger().fatal(
+            f"processing failed, so the node deactivates; mend the cause and activate it again:\n{self._failure}"
+        )
+        self.trigger_deactivate()
+
+    def _on_reset_state(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self._worker is not None
+        if self._worker is None:
+            response.message = "not active: got no worker to reset; activate the node first"
+        else:
+            self._worker.request_reset()
+            response.message = f"the states of {', '.join(self._cameras)} start anew with their next frame"
+        return response
+
+    def _publish_diagnostics(self) -> None:
+        name = self.get_fully_qualified_name()
+        statuses = []
+        if self._failure:
+            last_line = self._failure.strip().splitlines()[-1]
+            statuses = [diagnostics.status(name, name, DiagnosticStatus.ERROR, f"failed: {last_line}", {})]
+        elif self._worker is not None and self._perception is not None:
+            now_s = time.monotonic()
+            for camera, counts in self._worker.counts.items():
+                statuses.append(
+                    diagnostics.camera_status(
+                        name,
+                        camera,
+                        counts,
+                        self._perception.engine.info,
+                        state_age=self._worker.state_age(camera),
+                        input_hz=self._rates.rate(f"{camera} in", counts.received, now_s),
+                        output_hz=self._rates.rate(f"{camera} out", counts.processed, now_s),
+                    )
+                )
+        if statuses:
+            self._diagnostics.publish(diagnostics.array(self.get_clock().now().to_msg(), statuses))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the node until it is interrupted; returns the exit status."""
+    rclpy.init(args=None if arguments is None else list(arguments))
+    try:
+        node = PerceptionNode()
+    except ValueError as error:
+        rclpy.logging.get_logger("perception").fatal(f"not started: {error}")
+        rclpy.try_shutdown()
+        return 1
+    try:
+        if node.get_parameter("autostart").value and not _autostart(node):
+            return 1
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass  # The usual ways to end a node.
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+def _autostart(node: PerceptionNode) -> bool:
+    success = TransitionCallbackReturn.SUCCESS
+    return node.trigger_configure() == success and node.trigger_activate() == success
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""The thread between subscriptions and publishers: newest frames of all cameras in, outputs of all cameras out."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from rclpy.impl.rcutils_logger import RcutilsLogger
+from rvm_ros.images import ImageError
+
+from rvm_model.perception import Perception
+from rvm_ros.camera_port import CameraMessage, CameraPort
+from rvm_ros.continuity import Continuity, Transition
+from rvm_ros.diagnostics import CameraCounts
+from rvm_ros.mailbox import Mailbox
+
+REFUSAL_LOG_PERIOD_S = 5.0
+"""A camera that sends nothing but garbage is told of this often, not at its frame rate."""
+
+
+@dataclass(frozen=True)
+class Received:
+    """A message and when it arrived."""
+
+    message: CameraMessage
+    at_s: float
+    """time.monotonic() at arrival."""
+
+
+@dataclass(frozen=True)
+class _Accepted:
+    received: Received
+    frame: npt.NDArray[np.uint8]
+    taken_s: float
+    converted_s: float
+
+
+class Worker:
+    """Runs the engine and the heads while the node is active."""
+
+    def __init__(
+        self,
+        perception: Perception,
+        ports: Mapping[str, CameraPort],
+        *,
+        max_gap_s: float,
+        logger: RcutilsLogger,
+        on_failure: Callable[[str], None],
+    ) -> None:
+        """Prepare the worker; `start` starts it.
+
+        Args:
+            perception: what the frames go through; its cameras start without a past.
+            ports: topics by camera name.
+            max_gap_s: a longer pause between stamps resets the camera's state.
+            logger: the node's.
+            on_failure: called once from the worker's thread, with the traceback, when it ends by an error.
+        """
+        self.counts = {camera: CameraCounts() for camera in ports}
+        self._perception = perception
+        self._ports = ports
+        self._continuity = {camera: Continuity(max_gap_s) for camera in ports}
+        # One logger each: rclpy throttles per logger and line, and no camera may silence another.
+        self._loggers = {camera: logger.get_child(camera) for camera in ports}
+        self._on_failure = on_failure
+        self._mailbox: Mailbox[Received] = Mailbox()
+        self._reset_requested = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="rvm_worker", daemon=True)
+        for camera in ports:
+            perception.states.reset(camera)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread after the frame it is at. A second call does nothing."""
+        self._mailbox.close()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def put(self, camera: str, message: CameraMessage) -> None:
+        """Leave a camera's newest message; an older one that was not taken is dropped and counted."""
+        counts = self.counts[camera]
+        counts.received += 1
+        counts.dropped += self._mailbox.put(camera, Received(message, time.monotonic()))
+
+    def request_reset(self) -> None:
+        """Start every camera's state anew before the next frame."""
+        self._reset_requested.set()
+
+    def state_age(self, camera: str) -> int:
+        """Frames in the camera's state."""
+        return self._perception.states.age(camera)
+
+    def _run(self) -> None:
+        try:
+            while items := self._mailbox.take():
+                self._process(items)
+        except Exception:  # The thread's last place to tell: it ends here, and the node deactivates.
+            self._on_failure(traceback.format_exc())
+
+    def _process(self, items: Mapping[str, Received]) -> None:
+        if self._reset_requested.is_set():
+            self._reset_requested.clear()
+            for camera in self._ports:
+                self._reset(camera, "requested")
+        accepted = {}
+        for camera, received in items.items():
+            frame = self._accept(camera, received)
+            if frame is not None:
+                accepted[camera] = frame
+        if not accepted:
+            return
+        cameras = list(accepted)
+        start_s = time.monotonic()
+        batch = self._perception.prepare({camera: item.frame for camera, item in accepted.items()})
+        prepared_s = time.monotonic()
+        features = self._perception.encode(cameras, batch)
+        encoded_s = time.monotonic()
+        for camera, item in accepted.items():
+            port = self._ports[camera]
+            before_heads_s = time.monotonic()
+            outputs = self._perception.render(camera, item.frame, features[camera], port.wanted())
+            rendered_s = time.monotonic()
+            port.publish(outputs, item.received.message.header)
+            counts = self.counts[camera]
+            counts.processed += 1
+            done_s = time.monotonic()
+            convert_s = item.converted_s - item.taken_s + prepared_s - start_s
+            timed = {
+                "convert": convert_s,
+                "engine": encoded_s - prepared_s,
+                "heads": rendered_s - before_heads_s,
+                "publish": done_s - rendered_s,
+            }
+            # What is left of the whole is waiting: in the slot, and for other cameras of the same batch.
+            timed["wait"] = done_s - item.received.at_s - sum(timed.values())
+            counts.latency.record({stage: seconds * 1e3 for stage, seconds in timed.items()})
+
+    def _accept(self, camera: str, received: Received) -> _Accepted | None:
+        """Decode a message and decide whether the state goes on; None when there is nothing to process."""
+        counts = self.counts[camera]
+        message = received.message
+        taken_s = time.monotonic()
+        try:
+            frame = self._ports[camera].to_array(message)
+        except ImageError as error:
+            counts.refused += 1
+            self._loggers[camera].error(
+                f"image refused: {error} ({counts.refused} refused so far)",
+                throttle_duration_sec=REFUSAL_LOG_PERIOD_S,
+            )
+            return None
+        converted_s = time.monotonic()
+        stamp = message.header.stamp
+        transition = self._continuity[camera].check(stamp.sec * 1_000_000_000 + stamp.nanosec)
+        if transition is Transition.DUPLICATE:
+            counts.duplicates += 1
+            return None
+        if transition is Transition.UNSTAMPED:
+            self._loggers[camera].warning(
+                "stamps are zero, so gaps and loops cannot be seen; let the driver stamp its images",
+                once=True,
+            )
+        if transition.resets:
+            self._reset(camera, transition.value)
+        return _Accepted(received, frame, taken_s, converted_s)
+
+    def _reset(self, camera: str, reason: str) -> None:
+        age = self._perception.states.age(camera)
+        self._perception.states.reset(camera)
+        counts = self.counts[camera]
+        counts.resets += 1
+        counts.last_reset = reason
+        self._loggers[camera].info(f"state reset after {age} frames: {reason}")
