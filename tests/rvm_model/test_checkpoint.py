@@ -107,7 +107,10 @@ KERNEL = "encoder/layers_1/mlp/dense_in/kernel"
     [
         (lambda a: a.pop(KERNEL), f"missing {KERNEL}"),
         (lambda a: a.pop("delta_embedder/bias"), "missing delta_embedder/bias"),
-        (lambda a: a.update({"encoder/extra/kernel": np.zeros(3, np.float32)}), "unexpected encoder/extra/kernel"),
+        (
+            lambda a: a.update({"encoder/extra/kernel": np.zeros(3, np.float32)}),
+            "unexpected encoder/extra/kernel",
+        ),
         (
             lambda a: a.update({KERNEL: np.zeros((24, 41), np.float32)}),
             f"{KERNEL} has shape (24, 41), expected (24, 40)",

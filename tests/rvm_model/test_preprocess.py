@@ -46,7 +46,12 @@ def test_frames_of_several_cameras_become_one_batch():
 
 @pytest.mark.parametrize(
     "frame",
-    [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3), np.float32), np.zeros((0, 8, 3), np.uint8)],
+    [
+        np.zeros((8, 8), np.uint8),
+        np.zeros((8, 8, 4), np.uint8),
+        np.zeros((8, 8, 3), np.float32),
+        np.zeros((0, 8, 3), np.uint8),
+    ],
 )
 def test_anything_but_uint8_rgb_is_refused(frame):
     with pytest.raises(ValueError, match=r"expected uint8 RGB \[h, w, 3\]"):

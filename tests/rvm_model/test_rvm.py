@@ -122,9 +122,7 @@ def test_a_drawn_mask_hides_the_given_share_and_follows_the_generator(tiny_model
     clip = torch.rand(2, 3, 48, 80, 3)
     with torch.no_grad():
         masks = [
-            tiny_model.reconstruct(
-                clip, clip, mask_ratio=0.8, generator=torch.Generator().manual_seed(seed)
-            ).mask
+            tiny_model.reconstruct(clip, clip, mask_ratio=0.8, generator=torch.Generator().manual_seed(seed)).mask
             for seed in (1, 1, 2)
         ]
     assert masks[0].shape == (2, 3, 3, 5)

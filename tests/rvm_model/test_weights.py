@@ -56,7 +56,10 @@ def test_the_cache_follows_the_environment(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("untrained:nothing", "expected one of rvm_small16_256"), ("untrained:rvm_small16_256:x", "got seed 'x'")],
+    [
+        ("untrained:nothing", "expected one of rvm_small16_256"),
+        ("untrained:rvm_small16_256:x", "got seed 'x'"),
+    ],
 )
 def test_a_wrong_untrained_specification_is_refused(name, message):
     with pytest.raises(ValueError, match=message):

@@ -41,7 +41,11 @@ def test_steps_equal_the_network_and_leave_the_given_state_alone(engine, tiny_mo
 @pytest.mark.parametrize(
     ("frames", "state", "message"),
     [
-        (torch.zeros(1, 32, 32, 3, dtype=torch.uint8), torch.zeros(1, 7, 24), r"expected uint8 \[B, 32, 48, 3\]"),
+        (
+            torch.zeros(1, 32, 32, 3, dtype=torch.uint8),
+            torch.zeros(1, 7, 24),
+            r"expected uint8 \[B, 32, 48, 3\]",
+        ),
         (torch.zeros(1, 32, 48, 3), torch.zeros(1, 7, 24), "got torch.float32"),
         (torch.zeros(2, 32, 48, 3, dtype=torch.uint8), torch.zeros(1, 7, 24), r"= \(2, 7, 24\)"),
     ],
@@ -69,13 +73,9 @@ def test_cameras_of_a_batch_keep_their_own_past(engine):
         # The rear camera has a frame only now and then: the front's past must not leak into its state.
         cameras = ["front", "rear"] if t % 2 == 0 else ["front"]
         together = states.step(cameras, frames[t, : len(cameras)])
-        torch.testing.assert_close(
-            together[0], front_alone.step(["front"], frames[t, :1])[0], rtol=1e-5, atol=1e-5
-        )
+        torch.testing.assert_close(together[0], front_alone.step(["front"], frames[t, :1])[0], rtol=1e-5, atol=1e-5)
         if t % 2 == 0:
-            torch.testing.assert_close(
-                together[1], rear_alone.step(["rear"], frames[t, 1:])[0], rtol=1e-5, atol=1e-5
-            )
+            torch.testing.assert_close(together[1], rear_alone.step(["rear"], frames[t, 1:])[0], rtol=1e-5, atol=1e-5)
     assert (states.age("front"), states.age("rear")) == (5, 3)
 
 
