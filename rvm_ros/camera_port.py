@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,15 +12,15 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
-from rvm_model.heads.palette import palette
-from rvm_ros.images import compressed_to_array, image_to_array
-from rvm_ros.outgoing import array_to_image, features_to_msg
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header, String
 
+from rvm_model.heads.palette import palette
 from rvm_model.perception import Outputs, Wanted
+from rvm_ros.images import compressed_to_array, image_to_array
+from rvm_ros.outgoing import array_to_image, features_to_msg
 
-CameraMessage = Image | CompressedImage
+CameraMessage: TypeAlias = Image | CompressedImage
 
 CAMERA_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Cameras are subscribed best effort, which matches every publisher; depth 1, so that no old frame waits in line."""

@@ -9,17 +9,18 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import rclpy
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rvm_model.heads.clusters import ClusterConfig
-from rvm_model.heads.pca import PCAConfig
 from std_srvs.srv import Trigger
 
 from rvm_model.engines import TorchEngine
+from rvm_model.heads.clusters import ClusterConfig
+from rvm_model.heads.pca import PCAConfig
 from rvm_model.perception import Perception, PerceptionConfig
 from rvm_model.weights import load_weights
 from rvm_ros import diagnostics
@@ -34,7 +35,7 @@ DIAGNOSTICS_PERIOD_S = 1.0
 class PerceptionNode(LifecycleNode):
     """Cameras in; features, CLS token, PCA picture, segmentation and overlay of each out."""
 
-    def __init__(self, **kwargs: object) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         """Declare the parameters.
 
         Args:
@@ -45,14 +46,14 @@ class PerceptionNode(LifecycleNode):
         """
         super().__init__("perception", **kwargs)
         self._perception: Perception | None = None
+        self._ports: dict[str, CameraPort] = {}
+        self._worker: Worker | None = None
+        self._failure = ""
         declare(self, PERCEPTION_PARAMETERS, self._is_configured)
         self._cameras: list[str] = list(self.get_parameter("cameras").value)
         check_camera_names(self._cameras)
         per_camera = [spec for camera in self._cameras for spec in camera_parameters(camera)]
         declare(self, per_camera, self._is_configured)
-        self._ports: dict[str, CameraPort] = {}
-        self._worker: Worker | None = None
-        self._failure = ""
         self._rates = diagnostics.RateMeter()
         # Lets the worker's thread hand over to the executor, where lifecycle transitions belong.
         self._failed = self.create_guard_condition(self._on_worker_failure)
@@ -126,7 +127,7 @@ class PerceptionNode(LifecycleNode):
         return self._perception is not None
 
     def _build_perception(self) -> Perception:
-        def value(name: str):
+        def value(name: str) -> Any:
             return self.get_parameter(name).value
 
         device = value("device")

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from rclpy.impl.rcutils_logger import RcutilsLogger
-from rvm_ros.images import ImageError
 
 from rvm_model.perception import Perception
 from rvm_ros.camera_port import CameraMessage, CameraPort
 from rvm_ros.continuity import Continuity, Transition
 from rvm_ros.diagnostics import CameraCounts
+from rvm_ros.image_headers import ImageError
 from rvm_ros.mailbox import Mailbox
 
 REFUSAL_LOG_PERIOD_S = 5.0

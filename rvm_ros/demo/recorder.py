@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+
 from rvm_ros.images import image_to_array
 from rvm_ros.outgoing import msg_to_features
-from sensor_msgs.msg import Image
 
 RECORDER_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 """Reliable and deeper than a robot's consumers: the recorder wants every frame, not the newest."""

@@ -1,0 +1,167 @@
+"""Online k-means on features: a segmentation without training, whose labels stay with their objects.
+
+Spherical k-means (cosine similarity) on features from which the frame's mean is taken away. The centroids follow the
+stream slowly, so an index keeps meaning what it meant; a cluster that stays empty is started anew where the features
+are represented worst. The paper clusters whole clips at once (figure 7); this never looks back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from rvm_model.heads.tokens import as_matrix, check_width, running_weight, where_all
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """How the clusters start and follow."""
+
+    clusters: int = 6
+    """Number of clusters K."""
+    seed: int = 0
+    """Seed of the start (k-means++ on the first frame)."""
+    start_iterations: int = 10
+    """Lloyd iterations on the first frame."""
+    momentum: float = 0.05
+    """Weight that a new frame settles at in the centroids, 0..1; 0 freezes them after the first frame."""
+    dead_share: float = 0.001
+    """Share of the tokens below which a cluster counts as empty in a frame."""
+    dead_frames: int = 90
+    """Frames in a row that a cluster is empty before it is started anew."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no clustering."""
+        if self.clusters < 1 or self.clusters > 65535:
+            raise ValueError(f"clusters: got {self.clusters}, expected 1..65535")
+        if not 0.0 <= self.momentum <= 1.0:
+            raise ValueError(f"momentum: got {self.momentum}, expected 0..1")
+        if self.start_iterations < 0 or self.dead_frames < 1 or not 0.0 <= self.dead_share < 1.0:
+            raise ValueError(
+                f"got start_iterations {self.start_iterations}, dead_frames {self.dead_frames}, dead_share "
+                f"{self.dead_share}; expected at least 0, at least 1, and 0..1"
+            )
+
+
+@dataclass(frozen=True)
+class ClusterState:
+    """Clusters of one camera; D is the features' width."""
+
+    centroids: Tensor
+    """Unit vectors [K, D]."""
+    empty_frames: Tensor
+    """int64 [K], how many frames in a row each cluster has been empty."""
+    frames: Tensor
+    """Frames in the centroids, float32 scalar."""
+
+
+class OnlineKMeans:
+    """Assigns tokens to clusters, one camera's state at a time."""
+
+    def __init__(self, config: ClusterConfig | None = None) -> None:
+        self.config = config or ClusterConfig()
+
+    def __call__(self, tokens: Tensor, state: ClusterState | None = None) -> tuple[Tensor, ClusterState]:
+        """Cluster one frame.
+
+        Args:
+            tokens: features [h, w, D], floating point, on any device.
+            state: from the camera's last frame; None at the first.
+
+        Returns:
+            (similarity float32 [h, w, K] in [-1, 1] of every token to every centroid, state for the next frame); a
+            token's label is the argmax, see `labels_at`. A frame with a value that is not finite leaves the state as
+            it was.
+
+        Raises:
+            ValueError: not [h, w, D], or a width other than the state's.
+        """
+        x_ND, finite = as_matrix(tokens)
+        # Each frame's own mean, for the reason that `StreamingPCA` gives.
+        unit_ND = _unit(x_ND - x_ND.mean(0))
+        if state is None:
+            state = self._start(unit_ND)
+        else:
+            check_width(x_ND, state.centroids)
+            state = where_all(finite, self._follow(unit_ND, state), state)
+        return (unit_ND @ state.centroids.T).reshape(*tokens.shape[:2], -1), state
+
+    def _start(self, unit_ND: Tensor) -> ClusterState:
+        centroids = self._plus_plus(unit_ND)
+        for _ in range(self.config.start_iterations):
+            centroids, _ = _lloyd(unit_ND, centroids)
+        empty_frames = torch.zeros(len(centroids), dtype=torch.long, device=unit_ND.device)
+        return ClusterState(centroids, empty_frames, unit_ND.new_ones(()))
+
+    def _plus_plus(self, unit_ND: Tensor) -> Tensor:
+        # Drawn on the CPU, so that a seed gives the same clusters on every device.
+        generator = torch.Generator().manual_seed(self.config.seed)
+        draws = torch.rand(self.config.clusters, generator=generator).to(unit_ND.device)
+        distance = torch.ones_like(unit_ND[:, 0])
+        chosen = []
+        for draw in draws:
+            cumulative = distance.cumsum(0)
+            # Searched from the left of a value within the total: a token at distance 0 is never drawn twice.
+            index = torch.searchsorted(cumulative, draw * cumulative[-1], right=True).clamp(max=len(unit_ND) - 1)
+            chosen.append(unit_ND.index_select(0, index.reshape(1)))
+            distance = torch.minimum(distance, (1 - unit_ND @ chosen[-1][0]).clamp(min=0))
+        return torch.cat(chosen)
+
+    def _follow(self, unit_ND: Tensor, state: ClusterState) -> ClusterState:
+        config = self.config
+        target, counts = _lloyd(unit_ND, state.centroids)
+        centroids = _unit(torch.lerp(state.centroids, target, running_weight(state.frames, config.momentum)))
+        empty = counts < max(1.0, config.dead_share * unit_ND.shape[0])
+        empty_frames = torch.where(empty, state.empty_frames + 1, 0)
+        followed = ClusterState(centroids, empty_frames, state.frames + 1)
+        return self._revive(unit_ND, followed) if config.momentum > 0 else followed
+
+    def _revive(self, unit_ND: Tensor, state: ClusterState) -> ClusterState:
+        """Start the cluster that was empty longest anew, if that is long enough; one a frame, on the worst token."""
+        longest, which = state.empty_frames.max(0)
+        worst = (unit_ND @ state.centroids.T).amax(1).argmin().reshape(1)
+        indices = torch.arange(len(state.centroids), device=unit_ND.device)
+        revived = (indices == which) & (longest >= self.config.dead_frames)
+        centroids = torch.where(revived[:, None], unit_ND.index_select(0, worst), state.centroids)
+        empty_frames = torch.where(revived, 0, state.empty_frames)
+        return ClusterState(centroids, empty_frames, state.frames)
+
+
+def labels_at(similarity: Tensor, height: int, width: int) -> Tensor:
+    """Labels of every pixel: the similarities are resized bilinearly and the largest wins.
+
+    Args:
+        similarity: [h, w, K] from `OnlineKMeans`.
+        height: rows wanted.
+        width: columns wanted.
+
+    Returns:
+        [height, width] on the same device: uint8 up to 254 clusters (255 stays free for unlabelled), else int32.
+    """
+    # Contiguous, and compared cluster by cluster: a seventh of the time of an argmax over the first axis on a CPU.
+    image = functional.interpolate(
+        similarity.permute(2, 0, 1)[None].contiguous(), size=(height, width), mode="bilinear", align_corners=False
+    )[0]
+    best = image[0].clone()
+    dtype = torch.uint8 if len(image) <= 254 else torch.int32
+    labels = torch.zeros(height, width, dtype=dtype, device=image.device)
+    for index, layer in enumerate(image[1:], start=1):
+        labels.masked_fill_(layer > best, index)
+        torch.maximum(best, layer, out=best)
+    return labels
+
+
+def _lloyd(unit_ND: Tensor, centroids_KD: Tensor) -> tuple[Tensor, Tensor]:
+    """One Lloyd step: new unit centroids [K, D], the old one where a cluster is empty, and counts [K]."""
+    labels = (unit_ND @ centroids_KD.T).argmax(1)
+    member_NK = functional.one_hot(labels, len(centroids_KD)).to(unit_ND.dtype)
+    counts = member_NK.sum(0)
+    return torch.where(counts[:, None] > 0, _unit(member_NK.T @ unit_ND), centroids_KD), counts
+
+
+def _unit(x: Tensor) -> Tensor:
+    # Features that equal the mean (a constant image) stay zero: similar to no cluster, label 0.
+    return functional.normalize(x, dim=-1, eps=1e-6)

@@ -1,0 +1,70 @@
+"""Package description for pip and colcon alike: three Python packages and the files that ROS 2 looks for.
+
+`share/` and `lib/rvm_ros/` come from `data_files`. Executables are the wrappers in scripts/ and not console scripts,
+because `ros2 run` and `ros2 launch` look in lib/<package>, and pip puts console scripts in bin/.
+"""
+
+from glob import glob
+
+from setuptools import Distribution, find_packages, setup
+
+PACKAGE = "rvm_ros"
+
+# What a machine with ROS 2 has from its distribution (package.xml, rosdep): for machines without.
+ROS = [
+    "ros-kilted-rclpy>=9.1",
+    "ros-kilted-rmw-fastrtps-cpp>=9.3",
+    "ros-kilted-std-msgs>=5.5",
+    "ros-kilted-sensor-msgs>=5.5",
+    "ros-kilted-std-srvs>=5.5",
+    "ros-kilted-diagnostic-msgs>=5.5",
+    "ros-kilted-lifecycle-msgs>=2.3",
+    "ros-kilted-rcl-interfaces>=2.3",
+]
+# Reading, writing and drawing on frames: nodes and training alike.
+VIDEO = ["av>=12", "opencv-python-headless>=4.8"]
+TEST = ["pytest>=8", "setuptools>=70.1"]  # 70.1 builds wheels by itself: test_packaging.py builds one offline
+
+
+class DistributionWithData(Distribution):
+    """For `pip install -e .`: setuptools asks for `has_data` there, which it calls `has_data_files` everywhere else.
+
+    Without an answer it installs no data files, and the ament index would not find the package.
+    """
+
+    def has_data(self) -> bool:
+        """Whether there are data files."""
+        return bool(self.data_files)
+
+
+setup(
+    name=PACKAGE,
+    distclass=DistributionWithData,
+    version="0.1.0",
+    license="Apache-2.0",
+    maintainer="rvm maintainers",
+    python_requires=">=3.10",
+    packages=[
+        *find_packages(include=["rvm_model", "rvm_model.*", "rvm_ros", "rvm_ros.*"]),
+        *find_packages("training", include=["rvm_training", "rvm_training.*"]),
+    ],
+    # `training` would collide with other packages of that name in a ROS overlay.
+    package_dir={"rvm_training": "training/rvm_training"},
+    package_data={"rvm_model": ["py.typed"], "rvm_ros": ["py.typed"], "rvm_training": ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (f"share/{PACKAGE}", ["package.xml"]),
+        (f"share/{PACKAGE}/launch", sorted(glob("launch/*.launch.py"))),
+        (f"share/{PACKAGE}/config", sorted(glob("config/*.*"))),
+        (f"lib/{PACKAGE}", sorted(glob("scripts/*"))),
+    ],
+    entry_points={"console_scripts": ["rvm = rvm_training.__main__:main"]},
+    install_requires=["numpy>=1.26", "torch>=2.4", "safetensors>=0.4.3", "pyyaml>=6", "tqdm>=4.66"],
+    extras_require={
+        "ros": [*ROS, *VIDEO],
+        "train": [*VIDEO, "scikit-image>=0.22"],
+        "test": TEST,  # the name `colcon test` looks for
+        "dev": [*TEST, "ruff>=0.14", "mypy>=1.18", "types-PyYAML>=6.0.12", "types-tqdm>=4.67"],
+    },
+    zip_safe=False,
+)

@@ -1,0 +1,140 @@
+"""Real ROS 2 for the tests: a domain of their own, nodes in other processes, waiting without sleeping."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from rvm_model import RVM, RVMConfig, save_checkpoint
+
+# Domains above 101 collide with ephemeral ports. Chosen by process, so that two runs on a machine do not meet.
+os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(Path(__file__).parents[2] / "config" / "fastdds_shm.xml"))
+
+TIMEOUT_S = 60.0
+
+TINY = RVMConfig(
+    dim=24,
+    encoder_depth=2,
+    encoder_heads=3,
+    encoder_mlp_dim=40,
+    core_depth=2,
+    core_heads=4,
+    core_mlp_dim=56,
+    base_grid=(2, 3),
+    decoder=None,
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory) -> Path:
+    """A checkpoint of a tiny network, for images of 32x48."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_checkpoint(RVM(TINY), path)
+    return path
+
+
+class Client:
+    """A node of the test's own and the waiting on it."""
+
+    def __init__(self, node) -> None:
+        from rclpy.executors import SingleThreadedExecutor
+
+        self.node = node
+        self.executor = SingleThreadedExecutor()
+        self.executor.add_node(node)
+
+    def wait_for(self, condition: Callable[[], object], what: str, timeout_s: float = TIMEOUT_S):
+        """Spin until the condition is truthy, and return it."""
+        deadline = time.monotonic() + timeout_s
+        while not (result := condition()):
+            assert time.monotonic() < deadline, f"timed out after {timeout_s} s waiting for {what}"
+            self.executor.spin_once(timeout_sec=0.05)
+        return result
+
+    def spin_for(self, seconds: float) -> None:
+        """Spin for a while, to see that something does not happen."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self.executor.spin_once(timeout_sec=0.02)
+
+    def call(self, service_type, name: str, request):
+        """Call a service and return its response."""
+        client = self.node.create_client(service_type, name)
+        try:
+            self.wait_for(client.service_is_ready, f"service {name}")
+            future = client.call_async(request)
+            self.wait_for(future.done, f"answer of {name}")
+            return future.result()
+        finally:
+            self.node.destroy_client(client)
+
+    def subscribe(self, message_type, topic: str, qos=10) -> list:
+        """Subscribe and return the list that messages are appended to."""
+        received: list = []
+        self.node.create_subscription(message_type, topic, received.append, qos)
+        return received
+
+
+@pytest.fixture(scope="session")
+def ros():
+    """rclpy, initialised once."""
+    rclpy = pytest.importorskip("rclpy")
+    rclpy.init()
+    yield rclpy
+    rclpy.try_shutdown()
+
+
+@pytest.fixture
+def client(ros):
+    node = ros.create_node("test_client")
+    yield Client(node)
+    node.destroy_node()
+
+
+class NodeProcess:
+    """A node of the package in a process of its own, its log in a file."""
+
+    def __init__(self, module: str, arguments: list[str], log: Path) -> None:
+        self.log_path = log
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", module, "--ros-args", *arguments], stdout=output, stderr=subprocess.STDOUT
+            )
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    def interrupt(self, number: int = signal.SIGINT, timeout_s: float = 20.0) -> int:
+        """Send a signal and return the exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(timeout=timeout_s)
+
+
+@pytest.fixture
+def start_node(tmp_path):
+    """Function starting a node: module and parameters by name."""
+    started: list[NodeProcess] = []
+
+    def start(module: str, parameters: dict[str, object] | None = None, arguments: list[str] | None = None) -> NodeProcess:
+        words = [word for name, value in (parameters or {}).items() for word in ("-p", f"{name}:={value}")]
+        node = NodeProcess(module, [*words, *(arguments or [])], tmp_path / f"node{len(started)}.log")
+        started.append(node)
+        return node
+
+    yield start
+    for node in started:
+        if node.process.poll() is None:
+            node.process.kill()
+            node.process.wait()

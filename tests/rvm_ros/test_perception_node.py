@@ -1,0 +1,373 @@
+"""The perception node as a robot runs it: a process of its own, spoken to over DDS."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("rclpy")
+
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.msg import ParameterType, ParameterValue
+from rcl_interfaces.srv import DescribeParameters, SetParameters
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from rvm_model import load_checkpoint
+from rvm_model.engines import TorchEngine
+from rvm_model.preprocess import preprocess
+from rvm_model.weights import WeightsInfo
+from rvm_ros.outgoing import msg_to_features
+from rvm_ros.perception_node import PerceptionNode
+
+pytestmark = pytest.mark.ros
+
+NODE = "rvm_ros.perception_node"
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+@pytest.fixture
+def parameters(tiny_checkpoint):
+    return {"model": tiny_checkpoint, "image_size": "[32, 48]", "clusters": 3, "threads": 1, "device": "cpu"}
+
+
+@pytest.fixture
+def expected(tiny_checkpoint):
+    """Function from frames (uint8 RGB arrays of one camera, in order) to the features of each, by the torch model."""
+    engine = TorchEngine(load_checkpoint(tiny_checkpoint), WeightsInfo("tiny", "tiny", True), size=(32, 48))
+
+    def compute(frames: list[np.ndarray]) -> list[torch.Tensor]:
+        state, result = engine.init_state(1), []
+        for frame in frames:
+            features, state = engine.step(preprocess([frame], (32, 48), "cpu"), state)
+            result.append(features[0])
+        return result
+
+    return compute
+
+
+def random_frames(count: int, height: int = 60, width: int = 70) -> list[np.ndarray]:
+    return list(np.random.default_rng(count).integers(0, 256, (count, height, width, 3), np.uint8))
+
+
+def image(frame: np.ndarray, stamp_s: float, encoding: str = "rgb8") -> Image:
+    message = Image(height=frame.shape[0], width=frame.shape[1], encoding=encoding, step=frame.strides[0])
+    message.data.frombytes(frame.tobytes())
+    message.header.frame_id = "front_optical"
+    message.header.stamp = stamp(stamp_s)
+    return message
+
+
+def png(frame: np.ndarray, stamp_s: float) -> CompressedImage:
+    message = CompressedImage(format="rgb8; png compressed bgr8")
+    message.data.frombytes(cv2.imencode(".png", frame[..., ::-1])[1].tobytes())
+    message.header.stamp = stamp(stamp_s)
+    return message
+
+
+def stamp(seconds: float) -> Time:
+    return Time(sec=int(seconds), nanosec=round((seconds % 1) * 1e9))
+
+
+def change(client, transition: int, node: str = "/perception") -> bool:
+    return client.call(ChangeState, f"{node}/change_state", ChangeState.Request(transition=Transition(id=transition))).success
+
+
+def state(client) -> str:
+    return client.call(GetState, "/perception/get_state", GetState.Request()).current_state.label
+
+
+class Camera:
+    """Sends frames and collects outputs of one camera."""
+
+    def __init__(self, client, name: str = "camera", outputs=("features",), message_type=Image, suffix="") -> None:
+        self.client = client
+        self.publisher = client.node.create_publisher(message_type, f"/{name}/image_raw{suffix}", BEST_EFFORT)
+        self.received = {output: client.subscribe(Image, f"/perception/{name}/{output}") for output in outputs}
+        self._make = image if message_type is Image else png
+
+    def connect(self) -> Camera:
+        """Send frames without a stamp until every output comes back, then let the state start anew."""
+        probe = self._make(np.zeros((32, 48, 3), np.uint8), 0.0)
+        deadline = time.monotonic() + 60
+        while not all(self.received.values()):
+            assert time.monotonic() < deadline, f"no outputs: {({k: len(v) for k, v in self.received.items()})}"
+            self.publisher.publish(probe)
+            self.client.spin_for(0.1)
+        self.client.spin_for(0.3)  # What is still under way.
+        assert self.client.call(Trigger, "/perception/reset_state", Trigger.Request()).success
+        return self
+
+    def send(self, message) -> dict[str, Image]:
+        """Send a message and return every output of it."""
+        for received in self.received.values():
+            received.clear()
+        self.publisher.publish(message)
+        self.client.wait_for(lambda: all(self.received.values()), "all outputs")
+        return {output: received[-1] for output, received in self.received.items()}
+
+
+def test_lifecycle_transitions_and_a_clean_interrupt(client, start_node, parameters):
+    node = start_node(NODE, parameters)
+    assert state(client) == "unconfigured"
+    for _ in range(2):
+        assert change(client, Transition.TRANSITION_CONFIGURE)
+        assert state(client) == "inactive"
+        assert client.node.count_subscribers("/camera/image_raw") == 0
+        assert change(client, Transition.TRANSITION_ACTIVATE)
+        assert state(client) == "active"
+        client.wait_for(lambda: client.node.count_subscribers("/camera/image_raw") == 1, "the subscription")
+        assert change(client, Transition.TRANSITION_DEACTIVATE)
+        assert state(client) == "inactive"
+        client.wait_for(lambda: client.node.count_subscribers("/camera/image_raw") == 0, "its end")
+        assert change(client, Transition.TRANSITION_CLEANUP)
+        assert state(client) == "unconfigured"
+        client.wait_for(lambda: client.node.count_publishers("/perception/camera/features") == 0, "topics taken back")
+    assert change(client, Transition.TRANSITION_CONFIGURE)
+    assert change(client, Transition.TRANSITION_ACTIVATE)
+    assert node.interrupt(signal.SIGINT) == 0
+    assert "Traceback" not in node.log
+
+
+def test_outputs_have_the_models_values_and_the_inputs_headers(client, start_node, parameters, expected):
+    start_node(NODE, {**parameters, "autostart": "true"})
+    camera = Camera(client, outputs=("features", "cls_token", "pca", "segmentation", "overlay")).connect()
+    frames = random_frames(5)
+    for index, (frame, features) in enumerate(zip(frames, expected(frames), strict=True)):
+        outputs = camera.send(image(frame, 100 + 0.1 * index))
+        for message in outputs.values():
+            assert message.header.frame_id == "front_optical"
+            assert message.header.stamp == stamp(100 + 0.1 * index)
+        assert (outputs["features"].height, outputs["features"].width) == (2, 3)
+        assert outputs["features"].encoding == "32FC24"
+        got = torch.from_numpy(msg_to_features(outputs["features"]).copy())
+        torch.testing.assert_close(got, features[1:].reshape(2, 3, 24), rtol=1e-4, atol=1e-5)
+        cls = torch.from_numpy(msg_to_features(outputs["cls_token"]).copy())
+        torch.testing.assert_close(cls, features[:1].reshape(1, 1, 24), rtol=1e-4, atol=1e-5)
+        for name, encoding, bytes_per_pixel in (("pca", "rgb8", 3), ("segmentation", "mono8", 1), ("overlay", "rgb8", 3)):
+            message = outputs[name]
+            assert (message.height, message.width, message.encoding) == (60, 70, encoding)
+            assert len(message.data) == 60 * 70 * bytes_per_pixel
+        assert max(outputs["segmentation"].data) < 3
+
+
+def test_bgr_with_row_padding_gives_the_same_features_as_rgb(client, start_node, parameters, expected):
+    start_node(NODE, {**parameters, "autostart": "true"})
+    camera = Camera(client).connect()
+    frame = random_frames(1)[0]
+    padded = np.zeros((60, 70 * 3 + 14), np.uint8)
+    padded[:, : 70 * 3] = frame[..., ::-1].reshape(60, -1)
+    message = image(padded, 5.0, "bgr8")
+    message.width = 70
+    got = torch.from_numpy(msg_to_features(camera.send(message)["features"]).copy())
+    torch.testing.assert_close(got, expected([frame])[0][1:].reshape(2, 3, 24), rtol=1e-4, atol=1e-5)
+
+
+def test_compressed_images_are_decoded(client, start_node, parameters, expected):
+    start_node(NODE, {**parameters, "autostart": "true", "camera.transport": "compressed"})
+    camera = Camera(client, message_type=CompressedImage, suffix="/compressed").connect()
+    frame = random_frames(1)[0]
+    got = torch.from_numpy(msg_to_features(camera.send(png(frame, 5.0))["features"]).copy())
+    torch.testing.assert_close(got, expected([frame])[0][1:].reshape(2, 3, 24), rtol=1e-4, atol=1e-5)
+
+
+def test_a_malformed_image_is_refused_and_the_next_good_one_processed(client, start_node, parameters, expected):
+    node = start_node(NODE, {**parameters, "autostart": "true"})
+    camera = Camera(client).connect()
+    frames = random_frames(2)
+    camera.send(image(frames[0], 1.0))
+    broken = image(frames[0], 1.1)
+    broken.data = broken.data[:100]
+    camera.received["features"].clear()
+    camera.publisher.publish(broken)
+    client.wait_for(lambda: "image refused" in node.log, "the refusal in the log")
+    assert "100" in next(line for line in node.log.splitlines() if "image refused" in line)
+    got = torch.from_numpy(msg_to_features(camera.send(image(frames[1], 1.2))["features"]).copy())
+    torch.testing.assert_close(got, expected(frames)[1][1:].reshape(2, 3, 24), rtol=1e-4, atol=1e-5)
+    assert len(camera.received["features"]) == 1
+
+
+def test_time_running_back_resets_the_state_and_a_repeated_frame_is_skipped(client, start_node, parameters, expected):
+    start_node(NODE, {**parameters, "autostart": "true"})
+    camera = Camera(client).connect()
+    frames = random_frames(3)
+    camera.send(image(frames[0], 10.0))
+    camera.send(image(frames[1], 10.1))
+    camera.received["features"].clear()
+    camera.publisher.publish(image(frames[1], 10.1))
+    client.spin_for(0.5)
+    assert camera.received["features"] == []
+    got = torch.from_numpy(msg_to_features(camera.send(image(frames[2], 3.0))["features"]).copy())
+    torch.testing.assert_close(got, expected([frames[2]])[0][1:].reshape(2, 3, 24), rtol=1e-4, atol=1e-5)
+
+
+def test_reset_service_starts_the_state_anew(client, start_node, parameters, expected):
+    start_node(NODE, {**parameters, "autostart": "true"})
+    camera = Camera(client).connect()
+    frames = random_frames(2)
+    camera.send(image(frames[0], 10.0))
+    assert client.call(Trigger, "/perception/reset_state", Trigger.Request()).success
+    got = torch.from_numpy(msg_to_features(camera.send(image(frames[1], 10.1))["features"]).copy())
+    torch.testing.assert_close(got, expected([frames[1]])[0][1:].reshape(2, 3, 24), rtol=1e-4, atol=1e-5)
+
+
+def test_two_cameras_keep_their_own_states(client, start_node, parameters, expected):
+    start_node(NODE, {**parameters, "autostart": "true", "cameras": "[front, rear]"})
+    front, rear = Camera(client, "front").connect(), Camera(client, "rear").connect()
+    frames = random_frames(4)
+    front.send(image(frames[0], 1.0))
+    rear.send(image(frames[1], 7.0))
+    got_front = torch.from_numpy(msg_to_features(front.send(image(frames[2], 1.1))["features"]).copy())
+    got_rear = torch.from_numpy(msg_to_features(rear.send(image(frames[3], 7.1))["features"]).copy())
+    for got, past in ((got_front, [frames[0], frames[2]]), (got_rear, [frames[1], frames[3]])):
+        torch.testing.assert_close(got, expected(past)[1][1:].reshape(2, 3, 24), rtol=1e-4, atol=1e-5)
+
+
+def test_labels_are_latched_with_names_and_colours(client, start_node, parameters):
+    start_node(NODE, {**parameters, "autostart": "true"})
+    client.wait_for(lambda: client.node.count_publishers("/perception/camera/labels"), "the publisher")
+    received = client.subscribe(String, "/perception/camera/labels", LATCHED)
+    client.wait_for(lambda: received, "the latched labels")
+    labels = json.loads(received[0].data)
+    assert labels["unlabelled"] == 255
+    assert [label["id"] for label in labels["labels"]] == [0, 1, 2]
+    assert len({label["color"] for label in labels["labels"]}) == 3
+
+
+def test_diagnostics_tell_rates_weights_and_refusals(client, start_node, parameters):
+    start_node(NODE, {**parameters, "autostart": "true"})
+    camera = Camera(client).connect()
+    received = client.subscribe(DiagnosticArray, "/diagnostics")
+
+    def values() -> dict[str, str]:
+        return {item.key: item.value for item in received[-1].status[0].values} if received else {}
+
+    client.wait_for(values, "diagnostics before")
+    before = int(values()["processed"])
+    camera.send(image(random_frames(1)[0], 1.0))
+    camera.publisher.publish(image(random_frames(1)[0], 1.1, "nonsense"))
+    client.wait_for(lambda: values().get("refused") == "1", "diagnostics with the refusal")
+    assert received[-1].status[0].name == "/perception: camera"
+    assert int(values()["processed"]) == before + 1
+    assert (values()["state_age_frames"], values()["last_reset"]) == ("1", "requested")
+    assert values()["trained"] == "True"
+    assert values()["weights"].startswith("sha256:")
+    assert float(values()["latency_p50_ms"]) > 0
+    received.clear()
+    client.wait_for(lambda: received, "the next diagnostics, with no image since")
+    client.wait_for(lambda: received[-1].status[0].message == "no images arrive", "the warning")
+    assert received[-1].status[0].level == DiagnosticStatus.WARN
+
+
+@pytest.mark.parametrize(
+    ("change_parameters", "reason"),
+    [
+        ({"model": "/nowhere/model.npz"}, "got '/nowhere/model.npz', which is no file"),
+        ({"image_size": "[30, 48]"}, "got 30x48, expected height and width to be multiples of the patch size 16"),
+        ({"device": "tpu"}, "device: got 'tpu', expected cpu, cuda or cuda:N"),
+    ],
+)
+def test_configure_fails_with_the_reason_and_the_node_lives_on(
+    client, start_node, parameters, change_parameters, reason
+):
+    node = start_node(NODE, {**parameters, **change_parameters})
+    assert not change(client, Transition.TRANSITION_CONFIGURE)
+    assert state(client) == "unconfigured"
+    assert reason in node.log
+
+
+@pytest.mark.parametrize(
+    ("change_parameters", "reason"),
+    [
+        ({"clusters": 1}, "clusters"),
+        ({"image_size": "[32]"}, "image_size: got 1 items, expected 2"),
+        ({"cameras": "[a, a]"}, "expected at least one name and each once"),
+        ({"cameras": "['front camera']"}, "got 'front camera'"),
+        ({"camera.transport": "theora"}, "camera.transport: got 'theora', expected one of raw, compressed"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_at_the_start(start_node, parameters, change_parameters, reason):
+    node = start_node(NODE, {**parameters, **change_parameters})
+    assert node.process.wait(timeout=30) == 1
+    assert reason in node.log
+    assert "Traceback" not in node.log
+
+
+def test_parameters_describe_themselves_and_are_locked_once_configured(client, start_node, parameters):
+    start_node(NODE, parameters)
+    names = ["clusters", "overlay_alpha", "cameras"]
+    described = client.call(
+        DescribeParameters, "/perception/describe_parameters", DescribeParameters.Request(names=names)
+    ).descriptors
+    assert all(descriptor.description for descriptor in described)
+    assert (described[0].integer_range[0].from_value, described[0].integer_range[0].to_value) == (2, 1000)
+    assert described[2].read_only
+
+    def set_clusters(value: int):
+        parameter = ParameterMessage(
+            name="clusters", value=ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=value)
+        )
+        request = SetParameters.Request(parameters=[parameter])
+        return client.call(SetParameters, "/perception/set_parameters", request).results[0]
+
+    assert set_clusters(5).successful
+    assert not set_clusters(100_000).successful
+    assert change(client, Transition.TRANSITION_CONFIGURE)
+    result = set_clusters(6)
+    assert not result.successful
+    assert "deactivate it and clean it up first" in result.reason
+
+
+def test_untrained_weights_are_announced(client, start_node, parameters):
+    node = start_node(NODE, {**parameters, "model": "untrained:rvm_small16_256", "image_size": "[32, 32]"})
+    assert change(client, Transition.TRANSITION_CONFIGURE)
+    assert "UNTRAINED" in node.log
+
+
+def test_a_failure_in_the_engine_deactivates_the_node_and_is_told(client, ros, parameters, monkeypatch):
+    node = PerceptionNode(
+        parameter_overrides=[
+            Parameter("model", value=str(parameters["model"])),
+            Parameter("image_size", value=[32, 48]),
+            Parameter("autostart", value=False),
+        ]
+    )
+    try:
+        client.executor.add_node(node)
+        diagnostics = client.subscribe(DiagnosticArray, "/diagnostics")
+        node.trigger_configure()
+        node.trigger_activate()
+
+        def fail(frames, state):
+            raise RuntimeError("CUDA error: out of memory")
+
+        monkeypatch.setattr(node._perception.engine, "step", fail)
+        publisher = client.node.create_publisher(Image, "/camera/image_raw", BEST_EFFORT)
+        client.wait_for(publisher.get_subscription_count, "the node's subscription")
+        publisher.publish(image(random_frames(1)[0], 1.0))
+        client.wait_for(lambda: state(client) == "inactive", "deactivation")
+        client.wait_for(
+            lambda: any(s.level == DiagnosticStatus.ERROR for m in diagnostics for s in m.status), "an error status"
+        )
+        message = next(s.message for m in diagnostics for s in m.status if s.level == DiagnosticStatus.ERROR)
+        assert "CUDA error: out of memory" in message
+        monkeypatch.undo()
+        node.trigger_activate()
+        assert state(client) == "active"
+    finally:
+        client.executor.remove_node(node)
+        node.destroy_node()
