@@ -11,7 +11,7 @@ from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
-from rvm_ros.environment import dds_environment
+from rvm_ros.environment import ros_environment
 
 CAMERA = "camera"  # what the layouts in config/ show
 
@@ -74,5 +74,5 @@ def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
 def generate_launch_description() -> LaunchDescription:
     """Arguments, environment, node."""
-    environment = [SetEnvironmentVariable(name, value) for name, value in dds_environment().items()]
+    environment = [SetEnvironmentVariable(name, value) for name, value in ros_environment().items()]
     return LaunchDescription([*ARGUMENTS, *environment, OpaqueFunction(function=start_node)])

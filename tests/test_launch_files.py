@@ -112,17 +112,17 @@ def test_launch_files_set_only_parameters_that_their_node_has(parameters):
 
 def test_launch_files_set_the_environment_that_large_images_need(monkeypatch):
     pytest.importorskip("ament_index_python")
-    from rvm_ros.environment import dds_environment
+    from rvm_ros.environment import ros_environment
 
-    assert calls(ROOT / "launch" / "perception.launch.py", "dds_environment")
+    assert calls(ROOT / "launch" / "perception.launch.py", "ros_environment")
     for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
         monkeypatch.delenv(name, raising=False)
-    environment = dds_environment()
+    environment = ros_environment()
     assert Path(environment["FASTDDS_DEFAULT_PROFILES_FILE"]).read_bytes() == PROFILE.read_bytes()
     assert environment["OMP_WAIT_POLICY"] == "PASSIVE"
     assert environment["GOMP_SPINCOUNT"] == "0"
     monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", "/etc/mine.xml")
-    assert "FASTDDS_DEFAULT_PROFILES_FILE" not in dds_environment()
+    assert "FASTDDS_DEFAULT_PROFILES_FILE" not in ros_environment()
 
 
 def uncommented(path: Path) -> str:

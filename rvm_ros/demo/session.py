@@ -22,13 +22,13 @@ from tqdm import tqdm
 
 from rvm_ros.demo import recording
 from rvm_ros.demo.recorder import RecordedFrame, Recorder
-from rvm_ros.environment import dds_environment
+from rvm_ros.environment import ros_environment
 
 NAMESPACE = "/rvm_demo"
 """Own namespace, so that the demo never talks to a robot's nodes."""
 START_TIMEOUT_S = 180.0
 """A large model on a slow disk takes its time to load."""
-IDLE_TIMEOUT_S = 5.0
+IDLE_TIMEOUT_S = 2.0
 """Without a message for so long after the player's end, nothing more comes."""
 
 
@@ -75,7 +75,7 @@ def run(options: DemoOptions) -> Path:
         raise DemoError(f"video: got {options.video}, which does not exist; give a video file or a folder of images")
     options.out.mkdir(parents=True, exist_ok=True)
     # Set before rclpy starts here, and inherited by the nodes: the shared-memory profile and idle OpenMP threads.
-    os.environ.update(dds_environment())
+    os.environ.update(ros_environment())
     rclpy.init()
     seen = _Run()
     try:
