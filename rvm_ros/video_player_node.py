@@ -50,6 +50,8 @@ class VideoPlayerNode(Node):
             ValueError: a parameter or the source is not usable.
         """
         super().__init__("video_player", **kwargs)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="rvm_player", daemon=True)
         declare(self, PLAYER_PARAMETERS)
         self._rate_hz: float = self.get_parameter("rate").value
         self._loop: bool = self.get_parameter("loop").value
@@ -65,19 +67,18 @@ class VideoPlayerNode(Node):
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         self._message = Image()
-        self._stop = threading.Event()
         self.done: Future[int] = Future()
         """Set to the exit status when the last frame was sent or playing failed."""
         self.get_logger().info(
             f"playing {source} at {self._rate_hz or self._source.rate_hz:.2f} Hz on {self._publisher.topic_name}"
         )
-        self._thread = threading.Thread(target=self._run, name="rvm_player", daemon=True)
         self._thread.start()
 
     def destroy_node(self) -> None:
         """End the thread before its publisher goes."""
         self._stop.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         super().destroy_node()
 
     def _run(self) -> None:
@@ -91,6 +92,10 @@ class VideoPlayerNode(Node):
                 status = 0 if count else 1
         except SourceError as error:
             self.get_logger().error(str(error))
+        except Exception:
+            if self.context.ok():
+                raise
+            # Interrupted between two frames: the publisher is gone, which is no failure.
         finally:
             self.done.set_result(status)
 

@@ -23,9 +23,11 @@ class ClusterConfig:
     clusters: int = 6
     """Number of clusters K."""
     seed: int = 0
-    """Seed of the start (k-means++ on the first frame)."""
+    """Seed of the start on the first frame."""
+    starts: int = 8
+    """Tries with k-means++ on the first frame, of which the best is kept: one try may split a large object in two."""
     start_iterations: int = 10
-    """Lloyd iterations on the first frame."""
+    """Lloyd iterations of each try."""
     momentum: float = 0.05
     """Weight that a new frame settles at in the centroids, 0..1; 0 freezes them after the first frame."""
     dead_share: float = 0.001
@@ -39,11 +41,11 @@ class ClusterConfig:
             raise ValueError(f"clusters: got {self.clusters}, expected 1..65535")
         if not 0.0 <= self.momentum <= 1.0:
             raise ValueError(f"momentum: got {self.momentum}, expected 0..1")
-        if self.start_iterations < 0 or self.dead_frames < 1 or not 0.0 <= self.dead_share < 1.0:
-            raise ValueError(
-                f"got start_iterations {self.start_iterations}, dead_frames {self.dead_frames}, dead_share "
-                f"{self.dead_share}; expected at least 0, at least 1, and 0..1"
-            )
+        for name, least in (("seed", 0), ("starts", 1), ("start_iterations", 0), ("dead_frames", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}: got {getattr(self, name)}, expected at least {least}")
+        if not 0.0 <= self.dead_share < 1.0:
+            raise ValueError(f"dead_share: got {self.dead_share}, expected at least 0 and less than 1")
 
 
 @dataclass(frozen=True)
@@ -90,25 +92,20 @@ class OnlineKMeans:
         return (unit_ND @ state.centroids.T).reshape(*tokens.shape[:2], -1), state
 
     def _start(self, unit_ND: Tensor) -> ClusterState:
-        centroids = self._plus_plus(unit_ND)
-        for _ in range(self.config.start_iterations):
-            centroids, _ = _lloyd(unit_ND, centroids)
+        # Drawn on the CPU, so that a seed gives the same clusters on every device.
+        generator = torch.Generator().manual_seed(self.config.seed)
+        draws = torch.rand(self.config.starts, self.config.clusters, generator=generator).to(unit_ND.device)
+        tries_SKD = torch.stack([self._try(unit_ND, row) for row in draws])
+        fit_S = (unit_ND @ tries_SKD.mT).amax(-1).sum(-1)
+        centroids = tries_SKD.index_select(0, fit_S.argmax().reshape(1))[0]
         empty_frames = torch.zeros(len(centroids), dtype=torch.long, device=unit_ND.device)
         return ClusterState(centroids, empty_frames, unit_ND.new_ones(()))
 
-    def _plus_plus(self, unit_ND: Tensor) -> Tensor:
-        # Drawn on the CPU, so that a seed gives the same clusters on every device.
-        generator = torch.Generator().manual_seed(self.config.seed)
-        draws = torch.rand(self.config.clusters, generator=generator).to(unit_ND.device)
-        distance = torch.ones_like(unit_ND[:, 0])
-        chosen = []
-        for draw in draws:
-            cumulative = distance.cumsum(0)
-            # Searched from the left of a value within the total: a token at distance 0 is never drawn twice.
-            index = torch.searchsorted(cumulative, draw * cumulative[-1], right=True).clamp(max=len(unit_ND) - 1)
-            chosen.append(unit_ND.index_select(0, index.reshape(1)))
-            distance = torch.minimum(distance, (1 - unit_ND @ chosen[-1][0]).clamp(min=0))
-        return torch.cat(chosen)
+    def _try(self, unit_ND: Tensor, draws: Tensor) -> Tensor:
+        centroids = _plus_plus(unit_ND, draws)
+        for _ in range(self.config.start_iterations):
+            centroids, _ = _lloyd(unit_ND, centroids)
+        return centroids
 
     def _follow(self, unit_ND: Tensor, state: ClusterState) -> ClusterState:
         config = self.config
@@ -152,6 +149,20 @@ def labels_at(similarity: Tensor, height: int, width: int) -> Tensor:
         labels.masked_fill_(layer > best, index)
         torch.maximum(best, layer, out=best)
     return labels
+
+
+def _plus_plus(unit_ND: Tensor, draws: Tensor) -> Tensor:
+    """k-means++: centres drawn one by one with a probability that grows with the distance to those before."""
+    distance = torch.ones_like(unit_ND[:, 0])
+    chosen = []
+    for draw in draws:
+        cumulative = distance.cumsum(0)
+        # The first token whose cumulative distance exceeds the draw: one at distance 0 is never drawn.
+        index = torch.searchsorted(cumulative, draw * cumulative[-1], right=True).clamp(max=len(unit_ND) - 1)
+        chosen.append(unit_ND.index_select(0, index.reshape(1)))
+        # Between unit vectors, 1 - cosine is half the squared distance.
+        distance = torch.minimum(distance, (1 - unit_ND @ chosen[-1][0]).clamp(min=0))
+    return torch.cat(chosen)
 
 
 def _lloyd(unit_ND: Tensor, centroids_KD: Tensor) -> tuple[Tensor, Tensor]:

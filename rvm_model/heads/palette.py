@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import colorsys
+import itertools
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-GOLDEN_RATIO = 0.618033988749895
-"""Steps of this share around the colour circle never come close to an earlier one."""
+HUES, SATURATIONS, VALUES = 36, (1.0, 0.7, 0.45), (1.0, 0.75, 0.5)
+"""The colours to choose from; with more labels than these have, colours repeat."""
 
 
 def palette(count: int) -> npt.NDArray[np.uint8]:
-    """Distinct colours, uint8 [count, 3]; label i has the same one whatever the count."""
-    # Saturation and value alternate, so that neighbours on the circle differ in more than hue.
-    tones = ((0.85, 1.0), (0.6, 0.75), (1.0, 0.85), (0.45, 1.0))
-    colours = [
-        colorsys.hsv_to_rgb((0.02 + index * GOLDEN_RATIO) % 1.0, *tones[index % len(tones)]) for index in range(count)
-    ]
-    return np.round(np.array(colours).reshape(count, 3) * 255).astype(np.uint8)
+    """Colours of labels, uint8 [count, 3]; label i has the same one whatever the count, early ones differ most."""
+    order = _ordered()
+    return order[np.arange(count) % len(order)]
+
+
+@lru_cache(maxsize=1)
+def _ordered() -> npt.NDArray[np.uint8]:
+    """All candidates, each as far as possible from those before it."""
+    grid = itertools.product(range(HUES), SATURATIONS, VALUES)
+    rgb = np.array([colorsys.hsv_to_rgb(hue / HUES, s, v) for hue, s, v in grid]) * 255
+    nearest = np.full(len(rgb), np.inf)
+    chosen = [0]  # Red.
+    while len(chosen) < len(rgb):
+        nearest = np.minimum(nearest, _distance(rgb, rgb[chosen[-1]]))
+        chosen.append(int(nearest.argmax()))
+    return np.round(rgb[chosen]).astype(np.uint8)
+
+
+def _distance(colours: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Perceived distance of RGB colours by the usual "redmean" weights."""
+    red_mean = (colours[:, 0] + other[0]) / 2
+    squares = (colours - other) ** 2
+    weights = np.stack([2 + red_mean / 256, np.full_like(red_mean, 4.0), 2 + (255 - red_mean) / 256], axis=1)
+    return np.asarray((weights * squares).sum(axis=1))
 
 
 def overlay(image: Tensor, labels: Tensor, alpha: float, colours: Tensor) -> Tensor:

@@ -84,7 +84,9 @@ def stamp(seconds: float) -> Time:
 
 
 def change(client, transition: int, node: str = "/perception") -> bool:
-    return client.call(ChangeState, f"{node}/change_state", ChangeState.Request(transition=Transition(id=transition))).success
+    return client.call(
+        ChangeState, f"{node}/change_state", ChangeState.Request(transition=Transition(id=transition))
+    ).success
 
 
 def state(client) -> str:
@@ -105,7 +107,7 @@ class Camera:
         probe = self._make(np.zeros((32, 48, 3), np.uint8), 0.0)
         deadline = time.monotonic() + 60
         while not all(self.received.values()):
-            assert time.monotonic() < deadline, f"no outputs: {({k: len(v) for k, v in self.received.items()})}"
+            assert time.monotonic() < deadline, f"no outputs: { ({k: len(v) for k, v in self.received.items()}) }"
             self.publisher.publish(probe)
             self.client.spin_for(0.1)
         self.client.spin_for(0.3)  # What is still under way.
@@ -158,7 +160,11 @@ def test_outputs_have_the_models_values_and_the_inputs_headers(client, start_nod
         torch.testing.assert_close(got, features[1:].reshape(2, 3, 24), rtol=1e-4, atol=1e-5)
         cls = torch.from_numpy(msg_to_features(outputs["cls_token"]).copy())
         torch.testing.assert_close(cls, features[:1].reshape(1, 1, 24), rtol=1e-4, atol=1e-5)
-        for name, encoding, bytes_per_pixel in (("pca", "rgb8", 3), ("segmentation", "mono8", 1), ("overlay", "rgb8", 3)):
+        for name, encoding, bytes_per_pixel in (
+            ("pca", "rgb8", 3),
+            ("segmentation", "mono8", 1),
+            ("overlay", "rgb8", 3),
+        ):
             message = outputs[name]
             assert (message.height, message.width, message.encoding) == (60, 70, encoding)
             assert len(message.data) == 60 * 70 * bytes_per_pixel
