@@ -38,7 +38,7 @@ $(VENV)/.installed: setup.py setup.cfg pyproject.toml constraints.txt $(COPIED)
 	@echo "[2/2] installing .[$(EXTRAS)] (log: $(VENV)/install.log)"
 	@$(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]' 2>&1 \
 	  | tee $(VENV)/install.log \
-	  | awk '/^Collecting/ {printf "%s ", $$2; fflush()} END {print ""}' \
+	  | awk '/^Collecting/ {sub(/[^A-Za-z0-9._-].*/, "", $$2); printf "%s ", $$2} END {print ""} {fflush()}' \
 	  || { tail -n 20 $(VENV)/install.log; exit 1; }
 	@touch $@
 

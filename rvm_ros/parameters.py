@@ -14,8 +14,8 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rvm_model.heads.clusters import ClusterConfig
 
+from rvm_model.heads.clusters import ClusterConfig
 from rvm_model.perception import PerceptionConfig
 
 Value = bool | int | float | str | tuple[int, ...] | tuple[str, ...]
