@@ -84,8 +84,8 @@ class VideoPlayerNode(Node):
     def _run(self) -> None:
         status = 1
         try:
-            if self._wait_for_subscribers():
-                count = self._play()
+            count = self._play() if self._wait_for_subscribers() else 0
+            if not self._stop.is_set():
                 self.get_logger().info(f"end after {count} frames, {self._source.skipped} could not be decoded")
                 # Reliable delivery needs the publisher alive until its subscribers have everything.
                 self._publisher.wait_for_all_acked(Duration(seconds=2))
