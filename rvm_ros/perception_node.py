@@ -188,7 +188,8 @@ class PerceptionNode(LifecycleNode):
         self.get_logger().fatal(
             f"processing failed, so the node deactivates; mend the cause and activate it again:\n{self._failure}"
         )
-        self.trigger_deactivate()
+        if self._worker is not None:  # Not deactivated by someone else meanwhile.
+            self.trigger_deactivate()
 
     def _on_reset_state(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = self._worker is not None
