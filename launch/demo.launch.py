@@ -4,13 +4,15 @@ Takes the arguments of perception.launch.py too: model, device, params_file, nam
 """
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction, SetEnvironmentVariable
 from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
+
+from rvm_ros.environment import ros_environment
 
 SHARE = FindPackageShare("rvm_ros")
 CAMERA = "camera"  # what config/perception.rviz shows
@@ -54,15 +56,20 @@ def start_player(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Perception first: it sets the environment and declares the namespace that the others share."""
-    perception = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(PathJoinSubstitution([SHARE, "launch", "perception.launch.py"])),
-        launch_arguments={"camera": CAMERA}.items(),
-    )
+    """RViz comes first, so that where it is missing nothing has been started; then perception, then the player.
+
+    The player's namespace is an argument that perception.launch.py declares.
+    """
+    environment = [SetEnvironmentVariable(name, value) for name, value in ros_environment().items()]
     rviz = Node(
         package="rviz2",
         executable="rviz2",
         arguments=["-d", PathJoinSubstitution([SHARE, "config", "perception.rviz"])],
         condition=IfCondition(LaunchConfiguration("rviz")),
     )
-    return LaunchDescription([*ARGUMENTS, perception, OpaqueFunction(function=start_player), rviz])
+    perception = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(PathJoinSubstitution([SHARE, "launch", "perception.launch.py"])),
+        launch_arguments={"camera": CAMERA}.items(),
+    )
+    player = OpaqueFunction(function=start_player)
+    return LaunchDescription([*ARGUMENTS, *environment, rviz, perception, player])

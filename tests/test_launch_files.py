@@ -64,6 +64,20 @@ def test_launch_file_compiles_and_describes_every_argument(path):
 
 
 @pytest.mark.parametrize("path", LAUNCH_FILES, ids=lambda path: path.name)
+def test_launch_file_imports_only_what_our_packages_have(path):
+    pytest.importorskip("ament_index_python")
+    ours = [
+        node
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("rvm_")
+    ]
+    assert ours
+    for node in ours:
+        module = importlib.import_module(node.module)
+        assert all(hasattr(module, alias.name) for alias in node.names), ast.unparse(node)
+
+
+@pytest.mark.parametrize("path", LAUNCH_FILES, ids=lambda path: path.name)
 def test_launch_file_starts_executables_that_are_installed(path):
     installed = {script.name for script in (ROOT / "scripts").iterdir()}
     nodes = calls(path, "Node") + calls(path, "LifecycleNode")
@@ -114,7 +128,7 @@ def test_launch_files_set_the_environment_that_large_images_need(monkeypatch):
     pytest.importorskip("ament_index_python")
     from rvm_ros.environment import ros_environment
 
-    assert calls(ROOT / "launch" / "perception.launch.py", "ros_environment")
+    assert all(calls(path, "ros_environment") for path in LAUNCH_FILES)
     for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
         monkeypatch.delenv(name, raising=False)
     environment = ros_environment()
