@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ class CheckpointError(ValueError):
 
 
 def load_checkpoint(
-    path: str | Path, *, base_grid: tuple[int, int] | None = None, device: torch.device | str = "cpu"
+    path: str | Path, *, base_grid: Sequence[int] | None = None, device: torch.device | str = "cpu"
 ) -> RVM:
     """Load a network from a released `.npz` or from our `.safetensors`.
 
@@ -45,14 +45,15 @@ def load_checkpoint(
         CheckpointError: the file cannot be read, or its arrays are not exactly those of one RVM network.
     """
     path = Path(path)
+    grid = None if base_grid is None else _grid(base_grid)
     if not path.is_file():
         raise FileNotFoundError(
             f"checkpoint: no file at {path}; see `rvm weights download --help` for the released ones"
         )
     if path.suffix == ".npz":
-        config, tensors = _read_npz(path, base_grid or (16, 16))
+        config, tensors = _read_npz(path, grid or (16, 16))
     elif path.suffix == ".safetensors":
-        config, tensors = _read_safetensors(path, base_grid)
+        config, tensors = _read_safetensors(path, grid)
     else:
         raise CheckpointError(f"{path}: got suffix {path.suffix!r}, expected .npz (released) or .safetensors (ours)")
     with torch.device("meta"):  # No memory and no random numbers for weights that are replaced at once.
@@ -92,7 +93,11 @@ def save_checkpoint(
     config = json.dumps(model.config.to_dict())
     # Written beside and moved into place, so that a crash never leaves half a checkpoint under the final name.
     partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, metadata={**metadata, "format": FORMAT, "config": config})
+    try:
+        save_file(tensors, partial, metadata={**metadata, "format": FORMAT, "config": config})
+    except SafetensorError as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(f"{path} cannot be written: {error}") from error
     partial.replace(path)
 
 
@@ -103,6 +108,14 @@ def flax_arrays(model: RVM) -> dict[str, npt.NDArray[np.float32]]:
         entry.flax_name: np.ascontiguousarray(entry.to_flax(state[entry.torch_name].float().cpu().numpy()))
         for entry in entries(model.config)
     }
+
+
+def _grid(values: Sequence[int]) -> tuple[int, int]:
+    try:
+        rows, columns = (int(value) for value in values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"base_grid: got {values!r}, expected two numbers of patches (rows, columns)") from error
+    return rows, columns
 
 
 def _read_npz(path: Path, base_grid: tuple[int, int]) -> tuple[RVMConfig, dict[str, torch.Tensor]]:
@@ -119,6 +132,8 @@ def _read_npz(path: Path, base_grid: tuple[int, int]) -> tuple[RVMConfig, dict[s
             f"{path}: cannot be read as .npz ({error}); expected a complete released file, download it again"
         ) from error
     for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise CheckpointError(f"{path}: {name} is no array; expected nothing but the arrays of an RVM network")
         if array.dtype.kind != "f":
             raise CheckpointError(f"{path}: array {name} has dtype {array.dtype}, expected floating point")
     shapes = {name: array.shape for name, array in arrays.items()}
@@ -172,11 +187,13 @@ def _check_names(path: Path, got: Mapping[str, tuple[int, ...]], expected: Mappi
         problems.append(f"missing {_some(missing)}")
     if extra := got.keys() - expected.keys():
         problems.append(f"unexpected {_some(extra)}")
-    problems += [
+    misshapen = [
         f"{name} has shape {got[name]}, expected {shape}"
         for name, shape in expected.items()
         if name in got and got[name] != shape
     ]
+    if misshapen:
+        problems.append(_some(misshapen))
     if problems:
         raise CheckpointError(f"{path}: not the arrays of one RVM network: {'; '.join(problems)}")
 

@@ -70,7 +70,7 @@ class RVMConfig:
         _check_positive(self)
         _check_heads("dim", self.dim, self.encoder_heads)
         _check_heads("dim", self.dim, self.core_heads)
-        if len(self.base_grid) != 2 or min(self.base_grid) < 1:
+        if not isinstance(self.base_grid, tuple) or len(self.base_grid) != 2 or min(self.base_grid) < 1:
             raise ValueError(
                 f"base_grid: got {self.base_grid!r}, expected two positive numbers of patches (rows, columns)"
             )

@@ -5,8 +5,6 @@ Shape legend: B batch, H W image sides in pixels, N patches (row-major), D width
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -21,17 +19,24 @@ class Tokenizer(nn.Module):
     def __init__(self, config: RVMConfig) -> None:
         super().__init__()
         self.config = config
-        patch = config.patch_size
-        self.patch_embedding = nn.Conv2d(3, config.dim, kernel_size=patch, stride=patch)
-        lecun_normal_(self.patch_embedding.weight, math.prod(self.patch_embedding.weight.shape[1:]))
-        nn.init.zeros_(self.patch_embedding.bias)  # type: ignore[arg-type]  # Conv2d(bias=True) has one
+        # The authors' strided convolution, as the matrix product that it is: no change of layout, and on CUDA no TF32,
+        # which cuDNN's convolutions use unless told otherwise.
+        self.patch_embedding = nn.Linear(config.patch_size**2 * 3, config.dim)
+        lecun_normal_(self.patch_embedding.weight, self.patch_embedding.in_features)
+        nn.init.zeros_(self.patch_embedding.bias)
 
     def forward(self, frames_BHWC: Tensor) -> Tensor:
         """Map frames [B, H, W, 3], uint8 or float in [0, 1], to patch tokens [B, N, D]."""
         grid = self.config.grid(*frames_BHWC.shape[1:3])
         weight = self.patch_embedding.weight
-        images = as_unit_float(frames_BHWC, weight.dtype).permute(0, 3, 1, 2)
-        tokens_BND = self.patch_embedding(images).flatten(2).transpose(1, 2)
+        rows, columns, patch = *grid, self.config.patch_size
+        # Patches before the conversion to float: uint8 is a quarter to move.
+        patches = (
+            frames_BHWC.reshape(-1, rows, patch, columns, patch, 3)
+            .transpose(2, 3)
+            .reshape(-1, rows * columns, patch * patch * 3)
+        )
+        tokens_BND = self.patch_embedding(as_unit_float(patches, weight.dtype))
         code_ND = position_code(grid, self.config.base_grid, self.config.dim, device=weight.device, dtype=weight.dtype)
         return tokens_BND + code_ND
 

@@ -6,7 +6,9 @@ Flax stores dense kernels as [in, out] and attention kernels per head: [D, K, H]
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -40,8 +42,8 @@ class Entry:
                 return array
             case "dense":
                 return array.T
-            case "conv":  # [1, p, p, 3, D] -> [D, 3, p, p]
-                return array[0].transpose(3, 2, 0, 1)
+            case "conv":  # [1, p, p, 3, D] -> [D, p*p*3]
+                return array.reshape(-1, array.shape[-1]).T
             case "heads_in":  # [D, K, H] -> [K*H, D]
                 return array.reshape(array.shape[0], -1).T
             case "heads_bias":  # [K, H] -> [K*H]
@@ -56,9 +58,7 @@ class Entry:
                 return array
             case "dense":
                 return array.T
-            case "conv":
-                return array.transpose(2, 3, 1, 0)[None]
-            case "heads_in" | "heads_out":
+            case "conv" | "heads_in" | "heads_out":
                 return array.T.reshape(self.flax_shape)
             case "heads_bias":
                 return array.reshape(self.flax_shape)
@@ -145,55 +145,100 @@ def _attention(flax: str, torch_: str, dim: int, heads: int) -> Iterator[Entry]:
     yield Entry(f"{flax}/out/bias", f"{torch_}.out.bias", (dim,), "plain")
 
 
+_QKV = "(?:query|key|value)"
+_DECODER_ARRAY = (
+    r"mask_token|(?:decoder_embedder|delta_embedder|detokenizer/Dense_0)/(?:kernel|bias)|decoder/output_norm/(?:scale|bias)"
+    r"|decoder/xa_blocks_\d+/(?:(?:ca_)?attention(?:_norm|/(?:query|key|value|out))|mlp_norm|mlp/dense_(?:in|out))"
+    r"/(?:kernel|bias|scale)"
+)
+
+
 def infer_config(shapes: Mapping[str, tuple[int, ...]], base_grid: tuple[int, int] = (16, 16)) -> RVMConfig:
     """Read every size and head count off the arrays' shapes.
+
+    Each size is what most of the arrays that show it say, so that a single misshapen one does not hide: it is the one
+    that then differs from `entries`.
 
     Args:
         shapes: Flax name to shape.
         base_grid: patch grid of the training resolution; the arrays do not tell it.
 
     Raises:
-        ValueError: an array that a size is read from is missing or has the wrong number of axes.
+        ValueError: no array tells a size.
     """
-    conv = _axes(shapes, "tokenizer/patch_embedding/Conv_0/kernel", 5)
-    if conv[0] != 1 or conv[1] != conv[2] or conv[3] != 3:
-        raise ValueError(f"tokenizer/patch_embedding/Conv_0/kernel: got shape {conv}, expected (1, patch, patch, 3, D)")
     decoder = None
-    # One decoder array is enough to say that there is one: the others are then required by the key map.
-    if any(name == "mask_token" or name.startswith(("decoder", "delta_", "detok")) for name in shapes):
-        block = "decoder/xa_blocks_0"
+    if any(re.fullmatch(_DECODER_ARRAY, name) for name in shapes):
+        released = DecoderConfig()  # Where arrays are missing: they are then named by whoever compares.
+        heads, mlp_dim = _block_sizes(shapes, "decoder/xa_blocks_", (released.heads, released.mlp_dim))
         decoder = DecoderConfig(
-            depth=_depth(shapes, r"decoder/xa_blocks_(\d+)/"),
-            dim=_axes(shapes, "decoder_embedder/kernel", 2)[1],
-            heads=_axes(shapes, f"{block}/attention/query/kernel", 3)[1],
-            mlp_dim=_axes(shapes, f"{block}/mlp/dense_in/kernel", 2)[1],
-            max_delta=_axes(shapes, "delta_embedder/kernel", 2)[0],
+            depth=_depth(shapes, r"decoder/xa_blocks_(\d+)/", released.depth),
+            dim=_most(shapes, "width of the decoder", _norm_axes("decoder/"), released.dim),
+            heads=heads,
+            mlp_dim=mlp_dim,
         )
-    core_block = "rnn_core/transformer/xa_blocks_0"
+    encoder_heads, encoder_mlp_dim = _block_sizes(shapes, "encoder/layers_")
+    core_heads, core_mlp_dim = _block_sizes(shapes, "rnn_core/transformer/xa_blocks_")
     return RVMConfig(
-        dim=conv[4],
-        patch_size=conv[1],
+        dim=_most(shapes, "width", {"cls_token": 1, **_norm_axes("encoder/"), **_norm_axes("rnn_core/")}),
+        patch_size=_patch_size(shapes),
         encoder_depth=_depth(shapes, r"encoder/layers_(\d+)/"),
-        encoder_heads=_axes(shapes, "encoder/layers_0/attention/query/kernel", 3)[1],
-        encoder_mlp_dim=_axes(shapes, "encoder/layers_0/mlp/dense_in/kernel", 2)[1],
+        encoder_heads=encoder_heads,
+        encoder_mlp_dim=encoder_mlp_dim,
         core_depth=_depth(shapes, r"rnn_core/transformer/xa_blocks_(\d+)/"),
-        core_heads=_axes(shapes, f"{core_block}/attention/query/kernel", 3)[1],
-        core_mlp_dim=_axes(shapes, f"{core_block}/mlp/dense_in/kernel", 2)[1],
+        core_heads=core_heads,
+        core_mlp_dim=core_mlp_dim,
         base_grid=base_grid,
         decoder=decoder,
     )
 
 
-def _axes(shapes: Mapping[str, tuple[int, ...]], name: str, count: int) -> tuple[int, ...]:
-    if name not in shapes:
-        raise ValueError(f"checkpoint: array {name} is missing; expected an RVM checkpoint in Flax names")
-    if len(shapes[name]) != count:
-        raise ValueError(f"checkpoint: array {name} has shape {shapes[name]}, expected {count} axes")
-    return shapes[name]
+def _patch_size(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    kernel = "tokenizer/patch_embedding/Conv_0/kernel"
+    if len(shapes.get(kernel, ())) != 5:
+        raise ValueError(f"checkpoint: {kernel} is missing or not [1, patch, patch, 3, D]; expected an RVM checkpoint")
+    # The decoder's last layer gives patch * patch * 3 values.
+    values = [shapes[name][-1] for name in shapes if re.fullmatch(r"detokenizer/Dense_0/(?:kernel|bias)", name)]
+    return Counter([*shapes[kernel][1:3], *(math.isqrt(value // 3) for value in values)]).most_common(1)[0][0]
 
 
-def _depth(shapes: Mapping[str, tuple[int, ...]], pattern: str) -> int:
+def _norm_axes(prefix: str) -> dict[str, int]:
+    return {rf"{prefix}.*(?:_norm|Norm_0)/(?:scale|bias)": 0}
+
+
+def _block_sizes(
+    shapes: Mapping[str, tuple[int, ...]], prefix: str, default: tuple[int | None, int | None] = (None, None)
+) -> tuple[int, int]:
+    """Attention heads and hidden width of the MLPs of a stack of blocks."""
+    attention = rf"{prefix}\d+/(?:ca_)?attention"
+    heads = {f"{attention}/{_QKV}/kernel": 1, f"{attention}/{_QKV}/bias": 0, f"{attention}/out/kernel": 0}
+    mlp = rf"{prefix}\d+/mlp"
+    widths = {f"{mlp}/dense_in/kernel": 1, f"{mlp}/dense_in/bias": 0, f"{mlp}/dense_out/kernel": 0}
+    return (
+        _most(shapes, f"heads of {prefix}*", heads, default[0]),
+        _most(shapes, f"MLP width of {prefix}*", widths, default[1]),
+    )
+
+
+def _most(shapes: Mapping[str, tuple[int, ...]], what: str, axes: Mapping[str, int], default: int | None = None) -> int:
+    """The size that most arrays show; `axes` maps a pattern of names to the axis that shows it."""
+    votes = Counter(
+        shape[axis]
+        for pattern, axis in axes.items()
+        for name, shape in shapes.items()
+        if re.fullmatch(pattern, name) and len(shape) > axis
+    )
+    if not votes:
+        if default is None:
+            names = ", ".join(axes)
+            raise ValueError(f"checkpoint: no array tells the {what}: {names} is missing; expected an RVM checkpoint")
+        return default
+    return int(votes.most_common(1)[0][0])
+
+
+def _depth(shapes: Mapping[str, tuple[int, ...]], pattern: str, default: int | None = None) -> int:
     numbers = [int(found.group(1)) for name in shapes if (found := re.match(pattern, name))]
     if not numbers:
-        raise ValueError(f"checkpoint: no array is named like {pattern}; expected an RVM checkpoint in Flax names")
+        if default is None:
+            raise ValueError(f"checkpoint: no array is named like {pattern}; expected an RVM checkpoint in Flax names")
+        return default
     return max(numbers) + 1

@@ -13,10 +13,10 @@ def visible_count(patches: int, mask_ratio: float) -> int:
     """Number of visible patches, int(N * (1 - mask_ratio)) in the authors' float arithmetic.
 
     Raises:
-        ValueError: the ratio is outside [0, 1).
+        ValueError: the ratio is outside [0, 1].
     """
-    if not 0.0 <= mask_ratio < 1.0:
-        raise ValueError(f"mask_ratio: got {mask_ratio}, expected 0 <= mask_ratio < 1")
+    if not 0.0 <= mask_ratio <= 1.0:
+        raise ValueError(f"mask_ratio: got {mask_ratio}, expected 0..1")
     return int(patches * (1.0 - mask_ratio))
 
 

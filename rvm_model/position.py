@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 
-def sinusoid_table(positions: int, dim: int) -> Tensor:
+def sinusoid_table(positions: int, dim: int) -> npt.NDArray[np.float64]:
     """Sinusoid code of positions 0..positions-1.
 
     Args:
@@ -17,13 +18,11 @@ def sinusoid_table(positions: int, dim: int) -> Tensor:
         dim: width of the code.
 
     Returns:
-        float32 [positions, dim] in [-1, 1]: sin on even and cos on odd columns, of pos / 10000^(2*(j//2)/dim).
+        [positions, dim] in [-1, 1]: sin on even and cos on odd columns, of pos / 10000^(2*(j//2)/dim).
     """
-    column = torch.arange(dim, dtype=torch.float64)
-    # Computed in float64 and rounded once, as numpy does in the reference: float32 angles differ by up to 3e-5.
-    wavelength = 10000.0 ** (2.0 * torch.div(column, 2, rounding_mode="floor") / dim)
-    angle = torch.arange(positions, dtype=torch.float64)[:, None] / wavelength
-    return torch.where(column % 2 == 0, angle.sin(), angle.cos()).to(torch.float32)
+    column = np.arange(dim)
+    angle = np.arange(positions)[:, None] / 10000.0 ** (2 * (column // 2) / dim)
+    return np.where(column % 2 == 0, np.sin(angle), np.cos(angle))
 
 
 def position_code(
@@ -36,23 +35,49 @@ def position_code(
         base_grid: rows and columns for which the table is made; another grid gets it by bicubic resizing.
         dim: width of the code.
         device: where the code goes.
-        dtype: its type; the code is computed in float32.
+        dtype: its type; the code is computed in float64 and rounded.
 
     Returns:
         [rows * columns, dim], row-major. The tensor is shared between calls: do not write into it.
     """
-    return _cached(grid, base_grid, dim, str(device), dtype)
+    key = (grid, base_grid, dim, str(device), dtype)
+    code = _codes.get(key)
+    if code is None or torch.compiler.is_compiling():
+        # Shared by training and inference: an inference-mode tensor could not enter autograd later.
+        with torch.inference_mode(False), torch.no_grad():
+            code = torch.from_numpy(_resized_table(grid, base_grid, dim)).to(device=device, dtype=dtype)
+        if type(code) is Tensor and not torch.compiler.is_compiling():  # Not the stand-in of an export.
+            while len(_codes) >= CACHED_CODES:
+                _codes.pop(next(iter(_codes)), None)
+            _codes[key] = code
+    return code
 
 
-# Two engines of four sizes each, twice over for the decoder: more sizes than this in one process recompute.
-@lru_cache(maxsize=16)
-def _cached(grid: tuple[int, int], base_grid: tuple[int, int], dim: int, device: str, dtype: torch.dtype) -> Tensor:
-    # Cached across training and inference: an inference-mode tensor could not enter autograd later.
-    with torch.inference_mode(False), torch.no_grad():
-        table = sinusoid_table(base_grid[0] * base_grid[1], dim)
-        if grid != base_grid:
-            image = table.T.reshape(1, dim, *base_grid)
-            # antialias=True selects Keys' a=-0.5 kernel, which is jax.image.resize's; without it torch uses a=-0.75.
-            image = functional.interpolate(image, size=grid, mode="bicubic", align_corners=False, antialias=True)
-            table = image.reshape(dim, -1).T.contiguous()
-        return table.to(device=device, dtype=dtype)
+CACHED_CODES = 16
+"""Codes that are kept: those of several engines of several sizes, and of the decoder."""
+_codes: dict[tuple[tuple[int, int], tuple[int, int], int, str, torch.dtype], Tensor] = {}
+
+
+@lru_cache(maxsize=CACHED_CODES)
+def _resized_table(grid: tuple[int, int], base_grid: tuple[int, int], dim: int) -> npt.NDArray[np.float32]:
+    table = sinusoid_table(base_grid[0] * base_grid[1], dim)
+    if grid != base_grid:
+        rows, columns = (bicubic_weights(old, new) for old, new in zip(base_grid, grid, strict=True))
+        image = table.reshape(*base_grid, dim)
+        table = np.einsum("Hh,hwd,Ww->HWd", rows, image, columns, optimize=True).reshape(-1, dim)
+    return table.astype(np.float32)
+
+
+def bicubic_weights(size: int, new_size: int) -> npt.NDArray[np.float64]:
+    """Weights [new_size, size] of a bicubic resize along one axis, as jax.image.resize computes them.
+
+    Keys' kernel with a = -0.5 at half-pixel centres, widened when shrinking (antialiasing), each row normalised to 1.
+    torch's `interpolate` agrees with antialias=True, but is wrong for an output of a single column.
+    """
+    scale = size / new_size
+    centres = (np.arange(new_size) + 0.5) * scale - 0.5
+    x = np.abs(centres[:, None] - np.arange(size)) / max(scale, 1.0)
+    near = (1.5 * x - 2.5) * x * x + 1
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    weights = np.where(x < 1, near, np.where(x < 2, far, 0.0))
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))

@@ -73,7 +73,7 @@ class RVM(nn.Module):
             state: [B, 1 + N, D] from the previous step, or None for zeros.
 
         Returns:
-            (features, state), both [B, 1 + N, D] and equal; token 0 is CLS.
+            (features, state), both [B, 1 + N, D]; token 0 is CLS. They are one tensor: copy before writing into either.
 
         Raises:
             ValueError: frames or state have another shape or type.
@@ -142,6 +142,7 @@ class RVM(nn.Module):
                 f"sources and targets: got {tuple(sources.shape)} and {tuple(targets.shape)}, expected the same B, H, W"
             )
         batch, count, height, width = targets.shape[:4]
+        deltas = None if deltas is None else torch.as_tensor(deltas)
         if deltas is not None and tuple(deltas.shape) != (batch, count):
             raise ValueError(f"deltas: got shape {tuple(deltas.shape)}, expected [B, Tt] = {(batch, count)} or None")
         grid = self.config.grid(height, width)
@@ -150,7 +151,7 @@ class RVM(nn.Module):
         if permutation is None:
             permutation = random_permutation(batch, count, patches, device=targets.device, generator=generator)
         else:
-            permutation = check_permutation(permutation.to(targets.device), batch, count, patches)
+            permutation = check_permutation(torch.as_tensor(permutation).to(targets.device), batch, count, patches)
         restore = permutation.argsort(dim=-1)
 
         features, state = self.forward_clip(sources, state)
@@ -168,11 +169,17 @@ class RVM(nn.Module):
                 f"state: got shape {tuple(state.shape)}, expected [B, 1 + N, D] = {tuple(tokens.shape)}; "
                 "a state belongs to one image size and batch: start from None after a change"
             )
+        if state.dtype != tokens.dtype or state.device != tokens.device:
+            raise ValueError(
+                f"state: got {state.dtype} on {state.device}, expected the network's {tokens.dtype} on {tokens.device}"
+            )
         return state
 
 
 def _check_frames(frames: Tensor, axes: tuple[str, ...]) -> None:
-    if frames.ndim != len(axes) or frames.shape[-1] != 3:
+    if not isinstance(frames, Tensor):
+        raise ValueError(f"frames: got {type(frames).__name__}, expected a torch.Tensor; wrap it with torch.from_numpy")
+    if frames.ndim != len(axes) or frames.shape[-1] != 3 or 0 in frames.shape:
         raise ValueError(
             f"frames: got shape {tuple(frames.shape)}, expected [{', '.join(axes)}] with RGB channels last"
         )

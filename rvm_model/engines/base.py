@@ -55,10 +55,15 @@ class EngineInfo:
                 " resize with rvm_model.preprocess or load an engine of that size"
             )
         wanted = (frames.shape[0], self.tokens, self.dim)
-        if tuple(state.shape) != wanted:
+        if state.dtype != torch.float32 or tuple(state.shape) != wanted:
             raise ValueError(
-                f"state: got {tuple(state.shape)}, expected [B, 1 + N, D] = {wanted}; "
+                f"state: got {state.dtype} {tuple(state.shape)}, expected float32 [B, 1 + N, D] = {wanted}; "
                 "a state belongs to one engine size: start from init_state after a change"
+            )
+        places = {frames.device, state.device}
+        if len(places) > 1 or frames.device.type != torch.device(self.device).type:
+            raise ValueError(
+                f"frames on {frames.device} and state on {state.device}, expected both on {self.device}, the engine's"
             )
 
 

@@ -7,6 +7,7 @@ are represented worst. The paper clusters whole clips at once (figure 7); this n
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -58,6 +59,8 @@ class ClusterState:
     """int64 [K], how many frames in a row each cluster has been empty."""
     frames: Tensor
     """Frames in the centroids, float32 scalar."""
+    placed: bool
+    """False after a frame without contrast, a black image say: the next frame is then taken for the first."""
 
 
 class OnlineKMeans:
@@ -66,6 +69,7 @@ class OnlineKMeans:
     def __init__(self, config: ClusterConfig | None = None) -> None:
         self.config = config or ClusterConfig()
 
+    @torch.no_grad()
     def __call__(self, tokens: Tensor, state: ClusterState | None = None) -> tuple[Tensor, ClusterState]:
         """Cluster one frame.
 
@@ -75,8 +79,8 @@ class OnlineKMeans:
 
         Returns:
             (similarity float32 [h, w, K] in [-1, 1] of every token to every centroid, state for the next frame); a
-            token's label is the argmax, see `labels_at`. A frame with a value that is not finite leaves the state as
-            it was.
+            token's label is the argmax, see `labels_at`. A frame with a value that is not finite leaves an
+            earlier state as it was.
 
         Raises:
             ValueError: not [h, w, D], or a width other than the state's.
@@ -84,7 +88,7 @@ class OnlineKMeans:
         x_ND, finite = as_matrix(tokens)
         # Each frame's own mean, for the reason that `StreamingPCA` gives.
         unit_ND = _unit(x_ND - x_ND.mean(0))
-        if state is None:
+        if state is None or not state.placed:
             state = self._start(unit_ND)
         else:
             check_width(x_ND, state.centroids)
@@ -99,7 +103,9 @@ class OnlineKMeans:
         fit_S = (unit_ND @ tries_SKD.mT).amax(-1).sum(-1)
         centroids = tries_SKD.index_select(0, fit_S.argmax().reshape(1))[0]
         empty_frames = torch.zeros(len(centroids), dtype=torch.long, device=unit_ND.device)
-        return ClusterState(centroids, empty_frames, unit_ND.new_ones(()))
+        # Read back from the device, which only a start does.
+        placed = bool(centroids.norm(dim=1).min() > 0.5)
+        return ClusterState(centroids, empty_frames, unit_ND.new_ones(()), placed)
 
     def _try(self, unit_ND: Tensor, draws: Tensor) -> Tensor:
         centroids = _plus_plus(unit_ND, draws)
@@ -113,7 +119,7 @@ class OnlineKMeans:
         centroids = _unit(torch.lerp(state.centroids, target, running_weight(state.frames, config.momentum)))
         empty = counts < max(1.0, config.dead_share * unit_ND.shape[0])
         empty_frames = torch.where(empty, state.empty_frames + 1, 0)
-        followed = ClusterState(centroids, empty_frames, state.frames + 1)
+        followed = ClusterState(centroids, empty_frames, state.frames + 1, placed=True)
         return self._revive(unit_ND, followed) if config.momentum > 0 else followed
 
     def _revive(self, unit_ND: Tensor, state: ClusterState) -> ClusterState:
@@ -124,7 +130,7 @@ class OnlineKMeans:
         revived = (indices == which) & (longest >= self.config.dead_frames)
         centroids = torch.where(revived[:, None], unit_ND.index_select(0, worst), state.centroids)
         empty_frames = torch.where(revived, 0, state.empty_frames)
-        return ClusterState(centroids, empty_frames, state.frames)
+        return dataclasses.replace(state, centroids=centroids, empty_frames=empty_frames)
 
 
 def labels_at(similarity: Tensor, height: int, width: int) -> Tensor:

@@ -2,8 +2,8 @@
 
 Departs from a per-frame PCA (paper, figure 5), whose signs, order and range are arbitrary in every frame: here the
 subspace is tracked over time by orthogonal iteration with a decaying history, the colour axes are turned as little as
-possible from frame to frame, and the range follows the running spread. No covariance matrix is formed: a frame costs
-O(N D) for N tokens of width D.
+possible from frame to frame, and the range follows the running spread. After the first frame no covariance matrix is
+formed: a frame costs O(N D) for N tokens of width D.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ from rvm_model.heads.tokens import as_matrix, check_width, running_weight, where
 
 CHANNELS = 3
 """Red, green, blue."""
+MIN_CONTRAST = 1e-6
+"""Variance of a frame, as a share of the running one, below which it is not followed."""
+MIN_SPREAD = 1e-3
+"""Smallest spread of a channel that fills its range, as a share of the largest channel's."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class PCAConfig:
     """How the streaming PCA follows the features."""
 
     momentum: float = 0.05
-    """Weight that a new frame settles at in the directions and the spread, 0..1; 0 freezes them after the first."""
+    """Weight that a new frame settles at in the directions and the spread, 0..1; 0 freezes them."""
     components: int = 8
     """Directions that are tracked; more than three, so that a direction that grows is known before it shows."""
     range_sigmas: float = 2.0
@@ -62,6 +66,7 @@ class StreamingPCA:
     def __init__(self, config: PCAConfig | None = None) -> None:
         self.config = config or PCAConfig()
 
+    @torch.no_grad()
     def __call__(self, tokens: Tensor, state: PCAState | None = None) -> tuple[Tensor, PCAState]:
         """Draw one frame.
 
@@ -86,9 +91,15 @@ class StreamingPCA:
             state = self._start(centred_ND)
         else:
             check_width(centred_ND, state.axes.T)
-            state = where_all(finite, self._follow(centred_ND, state), state)
+            if self.config.momentum > 0:
+                # A frame without contrast (a covered lens) says nothing of directions, and would turn them at random.
+                variance = centred_ND.square().sum(1).mean()
+                usable = finite & (variance > MIN_CONTRAST * state.variances.sum())
+                state = where_all(usable, self._follow(centred_ND, state), state)
         projected_N3 = centred_ND @ state.axes
-        half_range = self.config.range_sigmas * state.spread.clamp(min=1e-6)
+        # A channel without a spread of its own would otherwise show rounding errors over the full range.
+        floor = (MIN_SPREAD * state.spread.max()).clamp(min=1e-6)
+        half_range = self.config.range_sigmas * torch.maximum(state.spread, floor)
         rgb = (127.5 + 127.5 * projected_N3 / half_range).round().clamp(0, 255).to(torch.uint8)
         return rgb.reshape(*tokens.shape[:2], CHANNELS), state
 

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     State = TypeVar("State", bound=DataclassInstance)
 
 
+LARGEST = 1e15
+"""Values of this size and beyond count as not finite."""
+
+
 def as_matrix(tokens: Tensor) -> tuple[Tensor, Tensor]:
     """A feature map as float32 rows, with rows that are not finite set to the mean of the others.
 
@@ -32,7 +36,8 @@ def as_matrix(tokens: Tensor) -> tuple[Tensor, Tensor]:
     if tokens.ndim != 3 or not tokens.is_floating_point() or 0 in tokens.shape:
         raise ValueError(f"tokens: got {tokens.dtype} {tuple(tokens.shape)}, expected floating point [h, w, D]")
     rows = tokens.flatten(0, 1).to(torch.float32)
-    good = rows.isfinite().all(dim=1, keepdim=True)
+    # Squares of larger values overflow, and a decomposition then fails instead of returning.
+    good = (rows.abs() < LARGEST).all(dim=1, keepdim=True)
     kept = torch.where(good, rows, 0.0)
     mean = kept.sum(0, keepdim=True) / good.sum().clamp(min=1)
     return torch.where(good, rows, mean), good.all()
@@ -66,5 +71,6 @@ def running_weight(frames: Tensor, momentum: float) -> Tensor:
 
 def where_all(condition: Tensor, new: State, old: State) -> State:
     """The new state where the scalar condition holds on the device, else the old one, tensor by tensor."""
-    pairs = {field.name: (getattr(new, field.name), getattr(old, field.name)) for field in dataclasses.fields(new)}
-    return dataclasses.replace(new, **{name: torch.where(condition, a, b) for name, (a, b) in pairs.items()})
+    both = {field.name: (getattr(new, field.name), getattr(old, field.name)) for field in dataclasses.fields(new)}
+    chosen = {name: torch.where(condition, a, b) for name, (a, b) in both.items() if isinstance(a, Tensor)}
+    return dataclasses.replace(new, **chosen)

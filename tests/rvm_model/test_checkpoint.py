@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -116,16 +117,53 @@ KERNEL = "encoder/layers_1/mlp/dense_in/kernel"
             f"{KERNEL} has shape (24, 41), expected (24, 40)",
         ),
         (lambda a: a.update({"cls_token": np.zeros((1, 24), np.int64)}), "cls_token has dtype int64"),
-        (lambda a: a.pop("tokenizer/patch_embedding/Conv_0/kernel"), "Conv_0/kernel is missing"),
+        (
+            lambda a: a.pop("tokenizer/patch_embedding/Conv_0/kernel"),
+            "Conv_0/kernel is missing or not [1, patch, patch, 3, D]",
+        ),
         (
             lambda a: a.update({"tokenizer/patch_embedding/Conv_0/kernel": np.zeros((2, 16, 16, 3, 24), np.float32)}),
-            "expected (1, patch, patch, 3, D)",
+            "Conv_0/kernel has shape (2, 16, 16, 3, 24), expected (1, 16, 16, 3, 24)",
         ),
     ],
 )
 def test_a_missing_extra_or_misshapen_array_is_named(npz, change, message):
     with pytest.raises(CheckpointError, match=re.escape(message)):
         load_checkpoint(npz(change))
+
+
+def test_whichever_array_is_misshapen_is_the_one_that_is_named(tiny_config):
+    shapes = {entry.flax_name: entry.flax_shape for entry in entries(tiny_config)}
+    for name, shape in shapes.items():
+        for axis in range(len(shape)):
+            wrong = (*shape[:axis], shape[axis] + 1, *shape[axis + 1 :])
+            config = infer_config({**shapes, name: wrong}, tiny_config.base_grid)
+            expected = {entry.flax_name: entry.flax_shape for entry in entries(config)}
+            different = {n for n in expected if expected[n] != {**shapes, name: wrong}[n]}
+            assert different == {name}, (name, axis)
+
+
+@pytest.mark.parametrize("extra", ["decoder_foo/kernel", "decoder/xa_blocks_0/x", "notes"])
+def test_an_extra_array_is_named_also_where_there_is_no_decoder(tiny_model, tmp_path, extra):
+    config = dataclasses.replace(tiny_model.config, decoder=None)
+    arrays = flax_arrays(RVM(config))
+    np.savez(tmp_path / "w.npz", **arrays, **{extra: np.zeros(3, np.float32)})
+    with pytest.raises(CheckpointError, match=f"unexpected {extra}"):
+        load_checkpoint(tmp_path / "w.npz")
+
+
+def test_something_else_in_the_archive_is_named(npz):
+    path = npz()
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("README.txt", "hello")
+    with pytest.raises(CheckpointError, match="README.txt is no array"):
+        load_checkpoint(path)
+
+
+def test_saving_where_nothing_can_be_written_is_an_os_error_and_leaves_nothing(tiny_model, tmp_path):
+    with pytest.raises(OSError, match="cannot be written"):
+        save_checkpoint(tiny_model, tmp_path / "missing" / "m.safetensors")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_pickled_array_is_never_unpickled(npz):

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
@@ -140,12 +141,24 @@ def test_a_drawn_mask_hides_the_given_share_and_follows_the_generator(tiny_model
         (torch.zeros(48, 80, 3), None, r"expected \[B, H, W, 3\]"),
         (torch.zeros(1, 48, 80, 3, dtype=torch.int32), None, "torch.int32, expected uint8"),
         (torch.zeros(1, 48, 80, 3), torch.zeros(1, 7, 24), r"\(1, 7, 24\), expected .*\(1, 16, 24\)"),
+        (torch.zeros(1, 48, 80, 3), torch.zeros(1, 16, 24, dtype=torch.float64), "got torch.float64 on cpu, expected"),
+        (torch.zeros(0, 48, 80, 3), None, r"got shape \(0, 48, 80, 3\)"),
+        (np.zeros((1, 48, 80, 3), np.uint8), None, "got ndarray, expected a torch.Tensor"),
         (torch.zeros(2, 48, 80, 3), torch.zeros(1, 16, 24), r"\(1, 16, 24\), expected .*\(2, 16, 24\)"),
     ],
 )
 def test_a_misfit_is_refused_with_what_was_expected(tiny_model, frames, state, message):
     with pytest.raises(ValueError, match=message):
         tiny_model.step(frames, state)
+
+
+@pytest.mark.parametrize(("ratio", "visible"), [(0.0, 15), (0.95, 0), (1.0, 0)])
+def test_all_or_none_of_the_patches_may_be_visible(tiny_model, ratio, visible):
+    clip = torch.rand(1, 2, 48, 80, 3)
+    with torch.no_grad():
+        out = tiny_model.reconstruct(clip, clip, torch.tensor([[3, 99]]), mask_ratio=ratio)
+    assert (~out.mask).sum().item() == 2 * visible
+    assert out.frames.isfinite().all()
 
 
 def test_reconstruct_refuses_misfits(tiny_model, tiny_config):

@@ -166,3 +166,16 @@ def test_a_width_other_than_the_states_is_refused():
 def test_a_configuration_out_of_range_is_refused(change):
     with pytest.raises(ValueError, match="got"):
         ClusterConfig(**change)
+
+
+def test_a_black_first_frame_is_recovered_from_at_once():
+    generator = torch.Generator().manual_seed(10)
+    frames = [torch.ones(H, W, D)] + [frame(truth(5), generator) for _ in range(30)]
+    labels, _ = run(frames, ClusterConfig(clusters=4))
+    found = [labels[-1][truth(5) == label].mode().values.item() for label in range(4)]
+    assert sorted(found) == [0, 1, 2, 3]
+
+
+def test_the_state_keeps_no_autograd_graph():
+    _, state = OnlineKMeans()(torch.randn(4, 4, D).requires_grad_())
+    assert not state.centroids.requires_grad

@@ -155,3 +155,30 @@ def test_what_is_no_feature_map_is_refused(shape):
 def test_a_configuration_out_of_range_is_refused(change):
     with pytest.raises(ValueError, match="got"):
         PCAConfig(**change)
+
+
+def test_a_covered_lens_does_not_turn_the_colours():
+    generator = torch.Generator().manual_seed(7)
+    before = [noisy(scene(), generator) for _ in range(30)]
+    covered = [torch.ones(H, W, D) for _ in range(60)]
+    pictures, _ = run([*before, *covered, noisy(scene(), generator)])
+    assert correlation(pictures[29], pictures[-1]).min() > 0.99
+
+
+def test_a_channel_without_spread_does_not_show_rounding_errors():
+    flat = scene(rank=2)
+    pictures, _ = run([flat + 1e-5 * torch.randn(H, W, D, generator=torch.Generator().manual_seed(8))] * 3)
+    assert (pictures[-1][..., 2].int() - 128).abs().max() <= 8
+
+
+def test_huge_values_are_treated_as_bad_instead_of_failing():
+    pca = StreamingPCA()
+    _, state = pca(scene())
+    rgb, after = pca(scene() * 1e25, state)
+    assert torch.equal(after.axes, state.axes)
+    assert (rgb.int() - 128).abs().max() <= 1
+
+
+def test_the_state_keeps_no_autograd_graph():
+    _, state = StreamingPCA()(scene().requires_grad_())
+    assert not state.axes.requires_grad
