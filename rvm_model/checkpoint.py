@@ -67,6 +67,7 @@ def save_checkpoint(
     path: str | Path,
     *,
     dtype: torch.dtype | None = None,
+    trained: bool = True,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write a network as safetensors with its configuration in the metadata.
@@ -75,7 +76,8 @@ def save_checkpoint(
         model: the network.
         path: file to write, ending in `.safetensors`.
         dtype: type to store, for example torch.float16; None keeps each parameter's own.
-        metadata: further text entries, for example how it was trained; `format` and `config` are ours.
+        trained: False for random weights; the node then says so.
+        metadata: further text entries, for example how it was trained; `format`, `config` and `trained` are ours.
 
     Raises:
         ValueError: the suffix or a metadata key is not allowed.
@@ -84,21 +86,29 @@ def save_checkpoint(
     if path.suffix != ".safetensors":
         raise ValueError(f"save_checkpoint: got {path.name}, expected a file name ending in .safetensors")
     metadata = dict(metadata or {})
-    if reserved := {"format", "config"} & metadata.keys():
+    if reserved := {"format", "config", "trained"} & metadata.keys():
         raise ValueError(f"save_checkpoint: metadata keys {sorted(reserved)} are reserved; choose others")
     tensors = {
         name: tensor.detach().to(device="cpu", dtype=dtype or tensor.dtype).contiguous()
         for name, tensor in model.state_dict().items()
     }
-    config = json.dumps(model.config.to_dict())
+    ours = {"format": FORMAT, "config": json.dumps(model.config.to_dict()), "trained": str(trained).lower()}
     # Written beside and moved into place, so that a crash never leaves half a checkpoint under the final name.
     partial = path.with_name(path.name + ".partial")
     try:
-        save_file(tensors, partial, metadata={**metadata, "format": FORMAT, "config": config})
+        save_file(tensors, partial, metadata={**metadata, **ours})
     except SafetensorError as error:
         partial.unlink(missing_ok=True)
         raise OSError(f"{path} cannot be written: {error}") from error
     partial.replace(path)
+
+
+def is_trained(path: Path) -> bool:
+    """Whether a checkpoint that `load_checkpoint` accepts holds trained weights; a released `.npz` does."""
+    if path.suffix == ".npz":
+        return True
+    with safe_open(path, framework="pt") as file:
+        return (file.metadata() or {}).get("trained") == "true"
 
 
 def flax_arrays(model: RVM) -> dict[str, npt.NDArray[np.float32]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from rvm_model.checkpoint import load_checkpoint
+from rvm_model.checkpoint import is_trained, load_checkpoint
 from rvm_model.config import PRESETS, preset
 from rvm_model.hashing import file_digest
 from rvm_model.rvm import RVM
@@ -63,6 +63,16 @@ def load_weights(name: str) -> tuple[RVM, WeightsInfo]:
     """
     if name.startswith(UNTRAINED):
         return _untrained(name)
+    path = weights_path(name)
+    return load_checkpoint(path), WeightsInfo(name, f"sha256:{file_sha256(path)}", trained=is_trained(path))
+
+
+def weights_path(name: str) -> Path:
+    """The file that a path or the name of a downloaded released model means.
+
+    Raises:
+        FileNotFoundError: no such file, or a released model that was not downloaded.
+    """
     if name in PRESETS:
         path = cache_dir() / RELEASED[name]
         if not path.is_file():
@@ -71,14 +81,14 @@ def load_weights(name: str) -> tuple[RVM, WeightsInfo]:
                 f"weights: {name} is not at {path}; fetch it with `rvm weights download {short}`, "
                 f"or give a file, or {UNTRAINED}{name} for random weights"
             )
-    else:
-        path = Path(name).expanduser()
+        return path
+    path = Path(name).expanduser()
     if not path.is_file():
         raise FileNotFoundError(
             f"weights: got {name!r}, which is no file; expected a path to .npz or .safetensors, "
             f"one of {', '.join(PRESETS)}, or {UNTRAINED}PRESET[:SEED]"
         )
-    return load_checkpoint(path), WeightsInfo(name, f"sha256:{file_sha256(path)}", trained=True)
+    return path
 
 
 def file_sha256(path: Path) -> str:

@@ -18,7 +18,9 @@ CONTENT = bytes(range(256)) * 20_000
 class Server(ThreadingHTTPServer):
     """Serves CONTENT with ranges; its attributes say how it misbehaves."""
 
-    etag = '"one"'
+    etag: str | None = '"one"'
+    modified: str | None = None
+    offset_error = 0
     cut_after: int | None = None
     md5 = base64.b64encode(hashlib.md5(CONTENT).digest()).decode()
 
@@ -44,14 +46,24 @@ class Handler(BaseHTTPRequestHandler):
         wanted = self.headers.get("Range")
         self.server.ranges.append(wanted)
         start = 0
-        if wanted and self.headers.get("If-Range") == self.server.etag:
+        tag = self.headers.get("If-Range")
+        if wanted and (tag is None or tag in (self.server.etag, self.server.modified)):
             start = int(re.fullmatch(r"bytes=(\d+)-", wanted).group(1))
             if start >= len(CONTENT):
-                self.send_error(416)
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(CONTENT)}")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
                 return
+            start -= self.server.offset_error
         self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
         self.send_header("Content-Length", str(len(CONTENT) - start))
-        self.send_header("ETag", self.server.etag)
+        if self.server.etag:
+            self.send_header("ETag", self.server.etag)
+        if self.server.modified:
+            self.send_header("Last-Modified", self.server.modified)
         self.send_header("x-goog-hash", f"crc32c=AAAAAA==,md5={self.server.md5}")
         self.end_headers()
         self.wfile.write(CONTENT[start : self.server.cut_after])
@@ -77,8 +89,12 @@ def test_a_file_arrives_whole_and_leaves_nothing_beside_it(server, tmp_path):
     assert [item.name for item in path.parent.iterdir()] == ["weights.npz"]
 
 
-def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path):
+@pytest.mark.parametrize(
+    ("etag", "modified"), [('"one"', None), (None, "Sat, 21 Nov 2026 00:00:00 GMT"), ('W/"weak"', None), (None, None)]
+)
+def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path, etag, modified):
     path = tmp_path / "weights.npz"
+    server.etag, server.modified = etag, modified
     server.cut_after = 3_000_000
     with pytest.raises(DownloadError, match="again to go on"):
         fetch(server, path)
@@ -105,11 +121,21 @@ def test_a_wrong_md5_is_refused_and_the_bytes_are_dropped(server, tmp_path):
     assert not (tmp_path / "weights.npz.part").exists()
 
 
-def test_a_partial_file_longer_than_the_servers_is_removed(server, tmp_path):
+def test_a_partial_file_that_was_complete_already_is_taken(server, tmp_path):
+    (tmp_path / "weights.npz.part").write_bytes(CONTENT)
+    assert fetch(server, tmp_path / "weights.npz").read_bytes() == CONTENT
+    assert [item.name for item in tmp_path.iterdir()] == ["weights.npz"]
+
+
+def test_a_partial_file_longer_than_the_servers_is_fetched_anew(server, tmp_path):
     (tmp_path / "weights.npz.part").write_bytes(CONTENT + b"more")
-    (tmp_path / "weights.npz.part.etag").write_text(server.etag)
-    with pytest.raises(DownloadError, match="was removed, try again"):
-        fetch(server, tmp_path / "weights.npz")
+    assert fetch(server, tmp_path / "weights.npz").read_bytes() == CONTENT
+    assert server.ranges == [f"bytes={len(CONTENT) + 4}-", None]
+
+
+def test_a_part_from_another_place_is_not_stitched_in(server, tmp_path):
+    (tmp_path / "weights.npz.part").write_bytes(CONTENT[:500_000])
+    server.offset_error = 100
     assert fetch(server, tmp_path / "weights.npz").read_bytes() == CONTENT
 
 

@@ -28,6 +28,8 @@ def test_a_file_is_known_by_its_hash(tiny_model, tmp_path):
     assert torch.equal(model.cls_token, tiny_model.cls_token)
     assert info.trained
     assert info.identity == f"sha256:{file_sha256(path)}"
+    save_checkpoint(tiny_model, path, trained=False)
+    assert not load_weights(str(path))[1].trained
 
 
 def test_sha256_is_that_of_the_bytes(tmp_path):

@@ -34,5 +34,5 @@ def test_an_unknown_command_is_named(capsys):
 def test_what_a_user_did_wrong_is_one_line_and_status_1(capsys, tmp_path):
     assert main(["weights", "show", str(tmp_path / "none.npz")]) == 1
     error = capsys.readouterr().err
-    assert error.startswith("rvm weights: checkpoint: no file at")
+    assert error.startswith("rvm weights: weights: got ")
     assert error.count("\n") == 1

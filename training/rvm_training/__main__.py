@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:  # What a user can do wrong; anything else keeps its traceback.
         print(f"rvm {words[0]}: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130  # As a shell reports an interrupt.
 
 
 if __name__ == "__main__":

@@ -116,6 +116,24 @@ def test_download_fetches_into_the_cache_and_list_shows_it(released, tmp_path, m
     assert "rvm weights download base" in listed
 
 
+def test_a_bad_download_is_moved_aside_so_that_the_command_can_be_run_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RVM_CACHE", str(tmp_path))
+    path = tmp_path / RELEASED["rvm_small16_256"]
+    path.write_text("<html>please log in</html>")
+    assert main(["weights", "download", "small", "--url", "http://127.0.0.1:9"]) == 1
+    assert "was moved to" in capsys.readouterr().err
+    assert not path.exists()
+
+
+def test_show_takes_the_name_of_a_downloaded_model(released, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RVM_CACHE", str(tmp_path))
+    released.rename(tmp_path / RELEASED["rvm_base16_256"])
+    assert main(["weights", "show", "rvm_base16_256"]) == 0
+    assert "encoder_heads     3" in capsys.readouterr().out
+    assert main(["weights", "show", "rvm_small16_256"]) == 1
+    assert "rvm weights download small" in capsys.readouterr().err
+
+
 class QuietHandler(SimpleHTTPRequestHandler):
     def log_message(self, *args) -> None:
         pass

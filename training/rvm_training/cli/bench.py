@@ -81,6 +81,8 @@ def main(arguments: Sequence[str]) -> int:
     args = parser.parse_args(arguments)
     if args.rounds < 1:
         raise ValueError(f"--rounds: got {args.rounds}, expected at least 1")
+    if args.json and not args.json.parent.is_dir():
+        raise ValueError(f"--json: got {args.json}, expected a file in an existing folder")
 
     model, weights = load_weights(args.model)
     engine = TorchEngine(model, weights, size=tuple(args.size), device=args.device)
@@ -98,11 +100,13 @@ def main(arguments: Sequence[str]) -> int:
             "head: overlay": lambda: perception.render("a", image, features, Wanted(overlay=True)),
         },
         args.rounds,
-        torch.cuda.synchronize if args.device.startswith("cuda") else lambda: None,
+        (lambda: torch.cuda.synchronize(args.device)) if args.device.startswith("cuda") else (lambda: None),
     )
     step_ms = timings["engine step"].median_ms
     where = (
-        torch.cuda.get_device_name() if args.device.startswith("cuda") else f"CPU, {torch.get_num_threads()} threads"
+        torch.cuda.get_device_name(args.device)
+        if args.device.startswith("cuda")
+        else f"CPU, {torch.get_num_threads()} threads"
     )
     print(
         f"{weights.name} at {args.size[0]}x{args.size[1]}, torch {torch.__version__} {engine.info.precision}, {where}"

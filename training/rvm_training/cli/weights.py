@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from rvm_model.checkpoint import flax_arrays, load_checkpoint, save_checkpoint
+from rvm_model.checkpoint import CheckpointError, flax_arrays, is_trained, load_checkpoint, save_checkpoint
 from rvm_model.config import PRESETS
 from rvm_model.download import download
 from rvm_model.rvm import RVM
-from rvm_model.weights import RELEASE_URL, RELEASED, cache_dir, file_sha256
+from rvm_model.weights import RELEASE_URL, RELEASED, cache_dir, file_sha256, weights_path
 
 SIZES = {name.removeprefix("rvm_").removesuffix("16_256"): name for name in RELEASED}
 """Short name of each released model on the command line."""
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
         case "convert":
             _convert(args)
         case "show":
-            _show(args.input, _grid(args.base_grid))
+            _show(weights_path(args.input), _grid(args.base_grid))
     return 0
 
 
@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--dtype", choices=DTYPES, default="float32", help="type to store, for .safetensors")
     convert.add_argument("--no-decoder", action="store_true", help="keep encoder and core only: all that a robot needs")
     show = actions.add_parser("show", help="sizes, parameters and hash of a checkpoint")
-    show.add_argument("input", type=Path)
+    show.add_argument("input", help="a file, or the name of a downloaded released model")
     for action in (convert, show):
         action.add_argument(
             "--base-grid", type=int, nargs=2, metavar=("ROWS", "COLUMNS"), default=None,
@@ -74,7 +74,13 @@ def _download(size: str, folder: Path | None, url: str) -> None:
     name = SIZES[size]
     path = (folder or cache_dir()) / RELEASED[name]
     download(url.rstrip("/") + "/" + RELEASED[name], path)
-    load_checkpoint(path)  # A file that is complete but not this network is told now, not on the robot.
+    try:
+        load_checkpoint(path)
+    except CheckpointError as error:
+        # Told now and not on the robot; and out of the way, so that the next download is a new one.
+        bad = path.with_name(path.name + ".bad")
+        path.replace(bad)
+        raise ValueError(f"{error}; it was moved to {bad}, so that the command can be run again") from error
     print(f"{path}\n{path.stat().st_size} bytes, sha256 {file_sha256(path)}")
     where = name if folder is None else str(path)
     print(f"use it with: ros2 launch rvm_ros perception.launch.py model:={where}")
@@ -87,10 +93,19 @@ def _convert(args: argparse.Namespace) -> None:
     if args.output.suffix == ".npz":
         if args.dtype != "float32":
             raise ValueError(f"--dtype: got {args.dtype} for .npz, expected float32, the released files' type")
+        if model.config.base_grid != (16, 16):
+            rows, columns = model.config.base_grid
+            print(f"a .npz does not hold the patch grid: load it with --base-grid {rows} {columns}")
         np.savez(args.output, **flax_arrays(model))  # type: ignore[arg-type]  # numpy types its keywords as allow_pickle
     else:
         source = f"{args.input.name} sha256:{file_sha256(args.input)}"
-        save_checkpoint(model, args.output, dtype=DTYPES[args.dtype], metadata={"converted_from": source})
+        save_checkpoint(
+            model,
+            args.output,
+            dtype=DTYPES[args.dtype],
+            trained=is_trained(args.input),
+            metadata={"converted_from": source},
+        )
     print(f"{args.output}: {args.output.stat().st_size} bytes, sha256 {file_sha256(args.output)}")
 
 
