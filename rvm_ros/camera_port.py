@@ -8,10 +8,12 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from rclpy.expand_topic_name import expand_topic_name
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
+from rclpy.validate_full_topic_name import validate_full_topic_name
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header, String
 
@@ -45,9 +47,14 @@ class CameraPort:
             topic: base topic of the images, as image_transport means it.
             transport: `raw`, or `compressed` for CompressedImage on `<topic>/compressed`.
             max_pixels: images with more pixels are refused.
+
+        Raises:
+            NameValidationException: the topic's name is not one that ROS takes.
         """
         self.name = name
+        # Checked here, so that a wrong name is known when the node is configured and not when it is activated.
         self.topic = topic if transport == "raw" else f"{topic}/compressed"
+        validate_full_topic_name(expand_topic_name(self.topic, node.get_name(), node.get_namespace()))
         self._message_type = Image if transport == "raw" else CompressedImage
         self._max_pixels = max_pixels
         self._node = node

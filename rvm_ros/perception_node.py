@@ -14,8 +14,10 @@ from typing import Any
 import rclpy
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.exceptions import NameValidationException
 from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos_overriding_options import InvalidQosOverridesError
 from std_srvs.srv import Trigger
 
 from rvm_model.engines import TorchEngine
@@ -65,17 +67,18 @@ class PerceptionNode(LifecycleNode):
         """Load the weights, build the engine and create the output topics."""
         try:
             self._perception = self._build_perception()
-        except (ValueError, OSError) as error:
+            for camera in self._cameras:
+                self._ports[camera] = CameraPort(
+                    self,
+                    camera,
+                    topic=self.get_parameter(f"{camera}.topic").value,
+                    transport=self.get_parameter(f"{camera}.transport").value,
+                    max_pixels=self.get_parameter("max_pixels").value,
+                )
+        except (ValueError, OSError, NameValidationException, InvalidQosOverridesError) as error:
             self.get_logger().error(f"not configured: {error}")
+            self._free()
             return TransitionCallbackReturn.FAILURE
-        for camera in self._cameras:
-            self._ports[camera] = CameraPort(
-                self,
-                camera,
-                topic=self.get_parameter(f"{camera}.topic").value,
-                transport=self.get_parameter(f"{camera}.transport").value,
-                max_pixels=self.get_parameter("max_pixels").value,
-            )
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -285,6 +285,7 @@ def test_diagnostics_tell_rates_weights_and_refusals(client, start_node, paramet
         ({"model": "/nowhere/model.npz"}, "got '/nowhere/model.npz', which is no file"),
         ({"image_size": "[30, 48]"}, "got 30x48, expected height and width to be multiples of the patch size 16"),
         ({"device": "tpu"}, "device: got 'tpu', expected cpu, cuda or cuda:N"),
+        ({"camera.topic": "/front camera/image"}, "front camera"),
     ],
 )
 def test_configure_fails_with_the_reason_and_the_node_lives_on(
