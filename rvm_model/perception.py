@@ -19,7 +19,7 @@ from rvm_model.engines import CameraStates, Engine
 from rvm_model.heads.clusters import ClusterConfig, ClusterState, OnlineKMeans, labels_at
 from rvm_model.heads.palette import overlay, palette
 from rvm_model.heads.pca import PCAConfig, PCAState, StreamingPCA
-from rvm_model.preprocess import preprocess
+from rvm_model.preprocess import as_tensor, preprocess
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Perception:
             similarity, heads.clusters = self._clusters(tokens, heads.clusters)
             labels = labels_at(similarity, height, width)
         if wanted.overlay and labels is not None:
-            image = torch.from_numpy(frame if frame.flags.writeable else frame.copy()).to(labels.device)
+            image = as_tensor(frame).to(labels.device)
             colours = _host(overlay(image, labels, self.config.overlay_alpha, self._palette))
         return Outputs(
             features=_host(tokens) if wanted.features else None,

@@ -54,7 +54,11 @@ def preprocess(frames: Sequence[npt.NDArray[np.uint8]], size: tuple[int, int], d
     """
     if not frames:
         raise ValueError("frames: got none, expected at least one")
+    return torch.stack([resize(as_tensor(frame).to(device), *size) for frame in frames])
+
+
+def as_tensor(frame: npt.NDArray[np.uint8]) -> Tensor:
+    """A frame as a tensor on the CPU, sharing its memory where torch can."""
     # torch takes neither read-only arrays (a message's buffer) nor reversed ones (a BGR image seen as RGB).
-    usable = [frame if frame.flags.writeable else frame.copy() for frame in map(np.ascontiguousarray, frames)]
-    tensors = [torch.from_numpy(frame) for frame in usable]
-    return torch.stack([resize(tensor.to(device), *size) for tensor in tensors])
+    frame = np.ascontiguousarray(frame)
+    return torch.from_numpy(frame if frame.flags.writeable else frame.copy())
