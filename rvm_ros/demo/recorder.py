@@ -57,6 +57,8 @@ class Recorder(Node):
         self._on_frame = on_frame
         self.camera_frames = 0
         """Camera frames that arrived."""
+        self.first_stamp_ns = 0
+        """Stamp of the first of them, whether or not anything came of it."""
         self.last_event_s = time.monotonic()
         """When anything arrived last."""
         self.create_subscription(Image, camera_topic, self._on_camera, RECORDER_QOS)
@@ -70,8 +72,10 @@ class Recorder(Node):
 
     def _on_camera(self, message: Image) -> None:
         self.last_event_s = time.monotonic()
-        self.camera_frames += 1
         stamp = _stamp_ns(message)
+        if self.camera_frames == 0:
+            self.first_stamp_ns = stamp
+        self.camera_frames += 1
         # Copied: the array is a view of a message that rclpy may reuse.
         self._open[stamp] = RecordedFrame(stamp, self.last_event_s, image_to_array(message).copy())
         while len(self._open) > OPEN_FRAMES:

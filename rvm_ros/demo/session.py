@@ -60,6 +60,8 @@ class _Run:
 
     frames: list[RecordedFrame] = field(default_factory=list)
     diagnostics: dict[str, str] = field(default_factory=dict)
+    camera_frames: int = 0
+    first_stamp_ns: int = 0
 
 
 def run(options: DemoOptions) -> Path:
@@ -73,6 +75,7 @@ def run(options: DemoOptions) -> Path:
     """
     if not options.video.exists():
         raise DemoError(f"video: got {options.video}, which does not exist; give a video file or a folder of images")
+    total, fps = _length_and_rate(options)
     options.out.mkdir(parents=True, exist_ok=True)
     # Set before rclpy starts here, and inherited by the nodes: the shared-memory profile and idle OpenMP threads.
     os.environ.update(ros_environment())
@@ -84,10 +87,10 @@ def run(options: DemoOptions) -> Path:
                 "perception": stack.enter_context(_process("rvm_ros.perception_node", _perception_arguments(options))),
                 "player": stack.enter_context(_process("rvm_ros.video_player_node", _player_arguments(options))),
             }
-            camera_frames = _record(options, nodes, seen)
+            _record(options, nodes, seen, total, fps)
     finally:
         rclpy.try_shutdown()
-    return _summarise(options, seen, camera_frames)
+    return _summarise(options, seen, fps)
 
 
 def _perception_arguments(options: DemoOptions) -> list[str]:
@@ -123,9 +126,10 @@ def _process(module: str, arguments: list[str]) -> Iterator[subprocess.Popen[byt
                 process.wait()
 
 
-def _record(options: DemoOptions, nodes: dict[str, subprocess.Popen[bytes]], seen: _Run) -> int:
-    """Draw frames until the player has ended and nothing more comes; returns how many camera frames arrived."""
-    total, fps = _length_and_rate(options)
+def _record(
+    options: DemoOptions, nodes: dict[str, subprocess.Popen[bytes]], seen: _Run, total: int, fps: Fraction
+) -> None:
+    """Draw frames until `total` came through, or the player has ended and nothing more comes."""
     executor = SingleThreadedExecutor()
     with (
         recording.VideoWriter(options.out / "demo.mp4", fps) as video,
@@ -160,7 +164,7 @@ def _record(options: DemoOptions, nodes: dict[str, subprocess.Popen[bytes]], see
                     break
         except (KeyboardInterrupt, ExternalShutdownException):
             bar.write("interrupted: summing up what was seen")
-        return recorder.camera_frames
+        seen.camera_frames, seen.first_stamp_ns = recorder.camera_frames, recorder.first_stamp_ns
 
 
 def picture(frame: RecordedFrame, diagnostics: dict[str, str]) -> recording.U8:
@@ -202,7 +206,7 @@ def _rate_hz(frames: list[RecordedFrame]) -> float:
     return (len(recent) - 1) / span if span > 0 else 0.0
 
 
-def _summarise(options: DemoOptions, seen: _Run, camera_frames: int) -> Path:
+def _summarise(options: DemoOptions, seen: _Run, fps: Fraction) -> Path:
     frames = seen.frames
     if not frames:
         raise DemoError("no frame came through; see the nodes' logs above")
@@ -217,7 +221,7 @@ def _summarise(options: DemoOptions, seen: _Run, camera_frames: int) -> Path:
         "engine": seen.diagnostics.get("engine", "unknown: no diagnostics arrived"),
         "feature_map": list(frames[-1].outputs["features"].shape),
         "played_hz": options.rate_hz,
-        "camera_frames": camera_frames,
+        "camera_frames": seen.camera_frames,
         "completed_frames": len(frames),
         "rate_hz": (len(frames) - 1) / span_s if span_s > 0 else 0.0,
         "latency_ms": {
@@ -229,25 +233,24 @@ def _summarise(options: DemoOptions, seen: _Run, camera_frames: int) -> Path:
         "node_diagnostics": seen.diagnostics,
     }
     if options.masks is not None:
-        report["segments_against_truth"] = _score(options.masks, frames, options)
+        report["segments_against_truth"] = _score(options.masks, seen, fps)
     path = options.out / "report.json"
     recording.write_report(path, report)
     print(
         f"weights: {report['weights']} (trained: {report['weights_trained']})\n"
-        f"{len(frames)} of {camera_frames} camera frames came through at {report['rate_hz']:.1f} Hz, "
+        f"{len(frames)} of {seen.camera_frames} camera frames came through at {report['rate_hz']:.1f} Hz, "
         f"latency p50 {np.percentile(latencies, 50):.0f} ms, p95 {np.percentile(latencies, 95):.0f} ms\n"
         f"look at {options.out / 'demo.mp4'}, {options.out / 'contact_sheet.png'} and {path}"
     )
     return path
 
 
-def _score(path: Path, frames: list[RecordedFrame], options: DemoOptions) -> dict[str, dict[str, float]]:
-    _, fps = _length_and_rate(options)
+def _score(path: Path, seen: _Run, fps: Fraction) -> dict[str, dict[str, float]]:
     with np.load(path, allow_pickle=False) as file:
         masks = file["masks"]
-    # The player's stamps advance with the video's own clock, from its first frame.
-    indices = [round((frame.stamp_ns - frames[0].stamp_ns) * float(fps) / 1e9) for frame in frames]
-    pairs = [(frame, masks[index]) for frame, index in zip(frames, indices, strict=True) if index < len(masks)]
+    # The player's stamps advance with the video's own clock from the first frame it sent, which may have been dropped.
+    indices = [round((frame.stamp_ns - seen.first_stamp_ns) * float(fps) / 1e9) for frame in seen.frames]
+    pairs = [(frame, masks[index]) for frame, index in zip(seen.frames, indices, strict=True) if index < len(masks)]
     return recording.best_cluster_iou(
         [np.asarray(frame.outputs["segmentation"], np.uint8) for frame, _ in pairs],
         [mask for _, mask in pairs],

@@ -1,0 +1,26 @@
+"""The demo's arithmetic on what it has seen."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from rvm_ros.demo.recorder import RecordedFrame
+from rvm_ros.demo.session import _Run, _score
+
+
+def test_masks_stay_aligned_when_the_first_frames_are_dropped(tmp_path):
+    masks = np.zeros((6, 4, 8), np.uint8)
+    for index in range(6):
+        masks[index, :, index : index + 2] = 1  # The object moves by a column a frame.
+    np.savez(tmp_path / "masks.npz", masks=masks)
+    start_ns, interval_ns = 7_000_000_000, 100_000_000
+    frames = []
+    for index in (2, 3, 5):  # Frames 0, 1 and 4 never came through.
+        frame = RecordedFrame(start_ns + index * interval_ns, 0.0, np.zeros((4, 8, 3), np.uint8))
+        frame.outputs["segmentation"] = masks[index].copy()
+        frames.append(frame)
+    seen = _Run(frames=frames, camera_frames=6, first_stamp_ns=start_ns)
+    assert _score(tmp_path / "masks.npz", seen, Fraction(10))["object 1"]["iou"] == 1.0
