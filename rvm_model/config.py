@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 
 def _check_positive(config: DecoderConfig | RVMConfig) -> None:
@@ -64,12 +64,16 @@ class RVMConfig:
     """Patch rows and columns at the training resolution; the position code is made there and resized elsewhere."""
     decoder: DecoderConfig | None = DecoderConfig()
     """Sizes of the decoder, or None for a network that only encodes."""
+    aggregator: Literal["gated", "self_attention"] = "gated"
+    """What makes features of encoded frames: the recurrent core, or self-attention over a clip, which cannot stream."""
 
     def __post_init__(self) -> None:
         """Refuse sizes that no network can have."""
         _check_positive(self)
         _check_heads("dim", self.dim, self.encoder_heads)
         _check_heads("dim", self.dim, self.core_heads)
+        if self.aggregator not in ("gated", "self_attention"):
+            raise ValueError(f"aggregator: got {self.aggregator!r}, expected gated or self_attention")
         if not isinstance(self.base_grid, tuple) or len(self.base_grid) != 2 or min(self.base_grid) < 1:
             raise ValueError(
                 f"base_grid: got {self.base_grid!r}, expected two positive numbers of patches (rows, columns)"

@@ -65,7 +65,16 @@ class Entry:
 
 
 def entries(config: RVMConfig) -> list[Entry]:
-    """Every parameter of the network that `config` describes, each once."""
+    """Every parameter of the network that `config` describes, each once.
+
+    Raises:
+        ValueError: the released format has no names for this kind of network.
+    """
+    if config.aggregator != "gated":
+        raise ValueError(
+            f"released format: got a network with the {config.aggregator} aggregator, expected the recurrent core; "
+            "keep it as .safetensors"
+        )
     dim, patch = config.dim, config.patch_size
     result = [
         Entry("cls_token", "cls_token", (1, dim), "plain"),

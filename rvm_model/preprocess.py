@@ -11,31 +11,36 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def resize(frame: Tensor, height: int, width: int) -> Tensor:
-    """Resize one frame with antialiased bilinear interpolation.
+def resize(frames: Tensor, height: int, width: int) -> Tensor:
+    """Resize one frame, or several of one size, with antialiased bilinear interpolation.
 
     Args:
-        frame: uint8 RGB [h, w, 3].
+        frames: uint8 RGB [h, w, 3] or [T, h, w, 3].
         height: rows wanted.
         width: columns wanted.
 
     Returns:
-        uint8 [height, width, 3] on the same device; the frame itself where the size fits already.
+        uint8 [height, width, 3] or [T, height, width, 3] on the same device; the frames themselves where the size fits.
 
     Raises:
-        ValueError: not a uint8 RGB frame.
+        ValueError: not uint8 RGB frames.
     """
-    if frame.dtype != torch.uint8 or frame.ndim != 3 or frame.shape[-1] != 3 or 0 in frame.shape:
-        raise ValueError(f"frame: got {frame.dtype} {tuple(frame.shape)}, expected uint8 RGB [h, w, 3]")
-    if frame.shape[:2] == (height, width):
-        return frame
-    image = frame.permute(2, 0, 1)[None]
-    if frame.device.type != "cpu":
-        image = image.float()  # Only the CPU kernel takes uint8.
-    image = functional.interpolate(image, size=(height, width), mode="bilinear", align_corners=False, antialias=True)
-    if image.is_floating_point():
-        image = image.round_().clamp_(0, 255).to(torch.uint8)
-    return image[0].permute(1, 2, 0)
+    if frames.dtype != torch.uint8 or frames.ndim not in (3, 4) or frames.shape[-1] != 3 or 0 in frames.shape:
+        raise ValueError(
+            f"frame: got {frames.dtype} {tuple(frames.shape)}, expected uint8 RGB [h, w, 3] or [T, h, w, 3]"
+        )
+    if frames.shape[-3:-1] == (height, width):
+        return frames
+    images = frames.movedim(-1, -3)
+    if frames.ndim == 3:
+        images = images[None]
+    if frames.device.type != "cpu":
+        images = images.float()  # Only the CPU kernel takes uint8.
+    images = functional.interpolate(images, size=(height, width), mode="bilinear", align_corners=False, antialias=True)
+    if images.is_floating_point():
+        images = images.round_().clamp_(0, 255).to(torch.uint8)
+    resized = images.movedim(-3, -1)
+    return resized if frames.ndim == 4 else resized[0]
 
 
 def preprocess(frames: Sequence[npt.NDArray[np.uint8]], size: tuple[int, int], device: torch.device | str) -> Tensor:

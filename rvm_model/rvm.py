@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from rvm_model.aggregator import SelfAttentionAggregator
 from rvm_model.config import RVMConfig
 from rvm_model.core import GatedCore
 from rvm_model.decoder import PixelDecoder
@@ -45,7 +46,8 @@ class RVM(nn.Module):
         nn.init.normal_(self.cls_token, std=0.02)
         self.tokenizer = Tokenizer(config)
         self.encoder = Encoder(config)
-        self.core = GatedCore(config)
+        self.core: GatedCore | SelfAttentionAggregator
+        self.core = GatedCore(config) if config.aggregator == "gated" else SelfAttentionAggregator(config)
         self.decoder = None if config.decoder is None else PixelDecoder(config, config.decoder)
 
     def init_state(self, batch: int, height: int, width: int) -> Tensor:
@@ -76,8 +78,13 @@ class RVM(nn.Module):
             (features, state), both [B, 1 + N, D]; token 0 is CLS. They are one tensor: copy before writing into either.
 
         Raises:
-            ValueError: frames or state have another shape or type.
+            ValueError: frames or state have another shape or type, or the network has no recurrent core.
         """
+        if not isinstance(self.core, GatedCore):
+            raise ValueError(
+                "step: this network aggregates by self-attention over a whole clip and has no state; call forward_clip, "
+                "or take a network with the recurrent core"
+            )
         tokens = self.encode(frames)
         state = self.core(tokens, self._checked_state(state, tokens))
         return state, state
@@ -90,11 +97,20 @@ class RVM(nn.Module):
             state: [B, 1 + N, D] to go on from, or None for zeros.
 
         Returns:
-            (features [B, T, 1 + N, D], state [B, 1 + N, D] after the last frame).
+            (features [B, T, 1 + N, D], state [B, 1 + N, D] after the last frame). Without a recurrent core the state is
+            the last frame's features.
+
+        Raises:
+            ValueError: frames or state have another shape or type; a state is given and there is no recurrent core.
         """
         _check_frames(frames, ("B", "T", "H", "W", "3"))
         batch, length = frames.shape[:2]
         tokens = self.encode(frames.flatten(0, 1)).unflatten(0, (batch, length))
+        if not isinstance(self.core, GatedCore):
+            if state is not None:
+                raise ValueError("state: got one, expected None; this network has no recurrent core to go on with it")
+            features_BTND = self.core(tokens)
+            return features_BTND, features_BTND[:, -1]
         state = self._checked_state(state, tokens[:, 0])
         features = []
         for frame_tokens in tokens.unbind(1):

@@ -1,0 +1,38 @@
+"""`rvm train`: pretrain or fine-tune a network; run it again to go on where it stopped."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from rvm_training import configuration
+from rvm_training.pretraining.config import TrainConfig
+
+REQUEUE = 75
+"""Exit status of a run that a signal ended after a checkpoint: run it again. It is EX_TEMPFAIL of sysexits.h."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the subcommand; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="rvm train", description=__doc__)
+    parser.add_argument("--config", type=Path, help="YAML file; what it leaves out has the paper's value")
+    parser.add_argument("--print-config", action="store_true", help="print every field with its meaning, and stop")
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="for example optimizer.lr=3e-4")
+    args = parser.parse_args(arguments)
+    config = configuration.load(TrainConfig, args.config, args.settings)
+    if args.print_config:
+        print(configuration.commented(config))
+        return 0
+    from rvm_training.pretraining.fit import fit  # Lightning takes seconds to import.
+    from rvm_training.pretraining.module import TrainingStopped
+
+    try:
+        result = fit(config)
+    except TrainingStopped as stopped:
+        raise ValueError(str(stopped)) from stopped
+    if result.preempted is not None:
+        print(f"stopped by {result.preempted.name} after step {result.step}; the same command goes on from there")
+        return REQUEUE
+    print(f"{result.folder}: {result.step} steps, curve.png, pictures/, metrics/, checkpoints/")
+    return 0

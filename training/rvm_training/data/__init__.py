@@ -1,0 +1,1 @@
+"""Clips for training: which videos there are, which frames a step needs, and how they are decoded."""

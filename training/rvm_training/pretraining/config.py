@@ -1,0 +1,244 @@
+"""The configuration of a pretraining run. The defaults are the paper's recipe, as far as it is known.
+
+The paper says: 4 source frames, 4 targets 4 to 48 frames later, 95% masked, 256x256, AdamW with warm-up and cosine, batch
+2048, a million steps, bfloat16 with float32 loss and softmax. Third-hand and unconfirmed: the optimizer's numbers, the
+crop's and the mixture's. Unknown: the frame rates of the datasets.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from rvm_model.config import RVMConfig, preset
+from rvm_training.data.crop import CropConfig
+from rvm_training.data.frames import FrameSampling
+from rvm_training.data.video import Backend
+from rvm_training.synthetic.generate import SceneConfig
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which network is trained, and from what weights."""
+
+    preset: str | None = "rvm_small16_256"
+    """Sizes by a preset's name; null where `sizes` or `init` gives them."""
+    sizes: RVMConfig | None = None
+    """Sizes one by one. The position code is made for the training size, whatever `base_grid` says."""
+    init: str | None = None
+    """Start from these weights, with their sizes: a .npz or .safetensors file with a decoder, or the name of a downloaded
+    released model."""
+    aggregator: Literal["gated", "self_attention"] = "gated"
+    """What turns encoded frames into features: the recurrent core, or self-attention over the whole clip (the paper's
+    ablation; it cannot stream)."""
+    size: tuple[int, int] = (256, 256)
+    """Height and width of training frames in pixels."""
+
+    def __post_init__(self) -> None:
+        """Refuse anything but one origin of the sizes."""
+        given = [name for name in ("preset", "sizes", "init") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"model: got {given or 'nothing'}, expected exactly one of preset, sizes, init (others null)")
+        if self.init is None:
+            self.scratch()
+
+    def scratch(self) -> RVMConfig:
+        """Sizes of a network that starts from random weights.
+
+        Raises:
+            ValueError: no such preset, the sizes have no decoder, or the training size does not fit the patch size.
+        """
+        sizes = self.sizes if self.preset is None else preset(self.preset)
+        assert sizes is not None
+        if sizes.decoder is None:
+            raise ValueError("model: got sizes without a decoder, expected one; pretraining reconstructs pixels")
+        return dataclasses.replace(sizes, base_grid=sizes.grid(*self.size), aggregator=self.aggregator)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where clips come from, and how they are cut."""
+
+    manifest: Path | None = None
+    """Videos: a manifest made by `rvm manifest`. Null renders synthetic scenes instead."""
+    train_split: str = "train"
+    """Rows of the manifest to train on."""
+    val_split: str = "val"
+    """Rows of the manifest to validate on."""
+    mixture: dict[str, float] | None = None
+    """Share of each source of the manifest; null draws rows by their own weights."""
+    synthetic: SceneConfig = SceneConfig()
+    """The scenes, where there is no manifest. Validation draws others, with photographs that training never sees."""
+    frames: FrameSampling = FrameSampling()
+    """Which frames make a clip."""
+    crop: CropConfig = CropConfig()
+    """Random resized crop and flip, the same for all frames of a clip. Validation takes the centre."""
+    backend: Backend = "pyav"
+    """Video decoder; torchcodec is an optional package that needs FFmpeg."""
+    resize_on: Literal["auto", "worker", "device"] = "auto"
+    """Where crops are resized. `auto` is the GPU where there is one: worth it for videos stored near the training size."""
+    max_bad_share: float = 0.02
+    """Training stops when more than this share of the clips drawn since the start cannot be decoded."""
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """What is minimised. The paper's loss is the mean squared error over all pixels; the rest is off by default."""
+
+    mask_ratio: float = 0.95
+    """Share of a target's patches that the decoder does not see."""
+    shared_mask: bool = True
+    """One mask for the whole batch and all targets, as the authors draw it; false draws one for each."""
+    normalize_patches: bool = False
+    """Compare with target patches of zero mean and unit variance, as MAE does."""
+    temporal_consistency: float = 0.0
+    """Weight of 1 - cosine between the features of consecutive source frames."""
+    perceptual: float = 0.0
+    """Weight of the squared distance between a frozen encoder's tokens of reconstruction and target."""
+    perceptual_model: str | None = None
+    """Weights of that encoder, as `rvm weights show` takes them."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be computed."""
+        if not 0 <= self.mask_ratio <= 1:
+            raise ValueError(f"mask_ratio: got {self.mask_ratio}, expected 0..1")
+        if min(self.temporal_consistency, self.perceptual) < 0:
+            raise ValueError("objective: got a negative weight, expected 0 or more")
+        if (self.perceptual > 0) != (self.perceptual_model is not None):
+            raise ValueError(
+                f"perceptual: got weight {self.perceptual} and model {self.perceptual_model!r}, expected both or neither"
+            )
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW, its schedule, and how long."""
+
+    batch: int = 2048
+    """Clips per optimizer step over all devices, however many there are."""
+    steps: int = 1_000_000
+    """Optimizer steps of the whole schedule; the paper's ablations take 250 000."""
+    lr: float = 1.5e-4
+    """Learning rate after the warm-up. Third-hand."""
+    warmup_steps: int = 10_000
+    """Steps over which the learning rate rises linearly. Third-hand."""
+    final_lr: float = 0.0
+    """Learning rate at the end of the cosine."""
+    weight_decay: float = 0.05
+    """Decay of matrices; biases, norms and learned tokens have none. Third-hand."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """Decay of the running mean and mean square of the gradient. Third-hand."""
+    clip_norm: float | None = 1.0
+    """Largest norm of the gradient; null does not clip. Third-hand."""
+    ema: float | None = None
+    """Decay per step of an exponential moving average of the weights, kept beside them; null keeps none."""
+
+    def __post_init__(self) -> None:
+        """Refuse an empty schedule."""
+        if min(self.batch, self.steps) < 1 or not 0 <= self.warmup_steps <= self.steps:
+            raise ValueError(
+                f"optimizer: got batch {self.batch}, {self.steps} steps, {self.warmup_steps} of warm-up; expected at "
+                "least 1 clip and step, and a warm-up no longer than the whole"
+            )
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"ema: got {self.ema}, expected a decay between 0 and 1, or null")
+
+
+@dataclass(frozen=True)
+class MachineConfig:
+    """How the computation is laid out. Nothing here changes what is learned, but for rounding."""
+
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    """Device type; `auto` takes the GPUs where there are some."""
+    devices: int | None = None
+    """Processes per node, one per device; null takes all GPUs, or one process on a CPU."""
+    nodes: int = 1
+    """Machines. Under SLURM it must equal the job's."""
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    """`ddp` replicates the network, `fsdp` shards parameters, gradients and optimizer state (FSDP2). `auto` is one process
+    or `ddp`."""
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Of matrix products; parameters, loss, norms and softmax stay float32. `auto` is bfloat16 on a GPU, float32 on a CPU,
+    where bfloat16 is slower."""
+    micro_batch: int = 64
+    """Most clips on a device at once; gradients accumulate until the batch is full."""
+    checkpointing: Literal["none", "step", "block"] = "none"
+    """What the backward pass computes again instead of keeping: nothing, each call of the encoder and each step of the
+    core, or each transformer block."""
+    compile: bool = False
+    """Compile the transformer blocks (torch.compile)."""
+    workers: int = 4
+    """Processes per device that decode; 0 decodes in the training process."""
+    stop_at_step: int | None = None
+    """Stop here with a checkpoint, to go on another time; the schedule is not changed."""
+
+    def __post_init__(self) -> None:
+        """Refuse counts below one."""
+        if min(self.nodes, self.micro_batch, self.devices or 1) < 1 or self.workers < 0:
+            raise ValueError("machine: nodes, devices and micro_batch must be at least 1, workers 0 or more")
+
+
+@dataclass(frozen=True)
+class LogConfig:
+    """What is written, and when. All intervals are in optimizer steps."""
+
+    every: int = 50
+    """Metrics: metrics.csv, TensorBoard, progress bar."""
+    validate_every: int = 1000
+    """Loss, PSNR and SSIM on held-out clips, beside those of copying the last frame."""
+    pictures: int = 4
+    """Clips whose reconstructions are drawn at each validation, as PNG and in TensorBoard; 0 draws none."""
+    validation_clips: int = 256
+    """Held-out clips, the same each time; rounded up to whole batches."""
+    checkpoint_every: int = 1000
+    """Everything needed to go on exactly."""
+    keep_last: int = 3
+    """Checkpoints kept; older ones are removed."""
+    keep_every: int | None = None
+    """Checkpoints at multiples of this stay."""
+    tensorboard: bool = True
+    """Write TensorBoard events."""
+    wandb_project: str | None = None
+    """Log to this Weights & Biases project; needs the package wandb."""
+    max_state_rms: float = 1000.0
+    """Training stops when the root mean square of the recurrent state exceeds this."""
+
+    def __post_init__(self) -> None:
+        """Refuse intervals below one."""
+        if self.pictures < 0:
+            raise ValueError(f"log.pictures: got {self.pictures}, expected 0 or more")
+        names = ("every", "validate_every", "validation_clips", "checkpoint_every", "keep_last")
+        for name in names:
+            if getattr(self, name) < 1:
+                raise ValueError(f"log.{name}: got {getattr(self, name)}, expected at least 1")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A pretraining run."""
+
+    name: str = "rvm"
+    """Name of the run: its folder below `out`."""
+    out: Path = Path("runs")
+    """Folder of all runs."""
+    seed: int = 0
+    """Of the weights, the order of clips, the crops and the masks."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """The network."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """The clips."""
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    """The loss."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """The optimizer and the length of the run."""
+    machine: MachineConfig = field(default_factory=MachineConfig)
+    """How it is computed."""
+    log: LogConfig = field(default_factory=LogConfig)
+    """What is written."""
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the run."""
+        return self.out / self.name

@@ -1,0 +1,51 @@
+"""A run's metrics, read back from its CSV files, and their picture."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+Metrics = dict[str, dict[int, float]]
+"""Name of a metric to its values by step."""
+
+
+def read_metrics(folder: Path) -> Metrics:
+    """All metrics of a run. Each start of it wrote a file of its own: from where a later one began, it counts alone."""
+    metrics: Metrics = {}
+    files = folder.glob("metrics/version_*/metrics.csv")
+    for path in sorted(files, key=lambda path: int(path.parent.name.removeprefix("version_"))):
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        if not rows:
+            continue
+        first = min(int(row["step"]) for row in rows)
+        for values in metrics.values():
+            for step in [step for step in values if step >= first]:
+                del values[step]
+        for row in rows:
+            for name, text in row.items():
+                if name not in ("step", "epoch") and text:
+                    metrics.setdefault(name, {})[int(row["step"])] = float(text)
+    return metrics
+
+
+def draw_curves(metrics: Metrics, path: Path) -> None:
+    """Draw loss and PSNR over steps, the predictions that need no network as level lines beside them."""
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axes, kind, label in ((left, "mse", "mean squared error"), (right, "psnr", "PSNR in dB")):
+        for name, shown, style in (
+            (f"train/{kind}", "training clips", "-"),
+            (f"val/{kind}", "held-out clips", "o-"),
+            (f"val/{kind}_copy_last", "copy the last source frame", "--"),
+            (f"val/{kind}_mean_frame", "mean of the source frames", ":"),
+        ):
+            if values := metrics.get(name):
+                axes.plot(list(values), list(values.values()), style, label=shown, markersize=3, linewidth=1)
+        axes.set(xlabel="step", ylabel=label)
+        axes.grid(alpha=0.3)
+    left.set_yscale("log")
+    right.legend()
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,172 @@
+"""One run from its configuration to its end: resumed where it stopped, or started anew."""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
+from lightning.pytorch.utilities import rank_zero_info
+
+from rvm_training import configuration
+from rvm_training.pretraining.checkpoints import CONFIG, STATE, Checkpoints, latest, step_of
+from rvm_training.pretraining.config import MachineConfig, TrainConfig
+from rvm_training.pretraining.datamodule import ClipDataModule
+from rvm_training.pretraining.module import Pretraining, network_sizes
+from rvm_training.pretraining.monitor import Monitor
+from rvm_training.pretraining.preemption import Preemption
+from rvm_training.pretraining.quarantine import Quarantine
+
+MAY_CHANGE = ("machine.", "log.", "out", "name", "data.backend", "data.max_bad_share")
+"""Fields, or starts of them, that a resumed run may have different: they do not change what is learned."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """How a run ended."""
+
+    folder: Path
+    step: int
+    """Optimizer steps done."""
+    preempted: signal.Signals | None
+    """The signal that ended it early; its checkpoint is written."""
+
+
+def fit(config: TrainConfig) -> FitResult:
+    """Train until the schedule's end, `machine.stop_at_step` or a signal.
+
+    Raises:
+        ValueError: the configuration does not fit the machine, the data, or the run that is resumed.
+        TrainingStopped: training went wrong; the message says what to look at.
+    """
+    resume = latest(config.folder / "checkpoints")
+    if resume is not None:
+        check_resumable(configuration.load(TrainConfig, resume / CONFIG), config, resume)
+    devices = device_count(config.machine)
+    micro_batch, accumulate = split_batch(config.optimizer.batch, devices * config.machine.nodes, config.machine)
+    module = Pretraining(config)
+    patches = network_sizes(config.model).token_count(*config.model.size) - 1
+    preemption = Preemption()
+    quarantine = Quarantine(config.folder, config.data.max_bad_share)
+    trainer = L.Trainer(
+        accelerator="cuda" if _on_gpu(config.machine) else "cpu",
+        devices=devices,
+        num_nodes=config.machine.nodes,
+        strategy=_strategy(config.machine, devices * config.machine.nodes),
+        precision=_precision(config.machine),
+        max_steps=min(config.optimizer.steps, config.machine.stop_at_step or config.optimizer.steps),
+        accumulate_grad_batches=accumulate,
+        check_val_every_n_epoch=None,
+        val_check_interval=config.log.validate_every * accumulate,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # The samplers know the processes themselves.
+        callbacks=_callbacks(config, quarantine, preemption),
+        logger=_loggers(config, 0 if resume is None else step_of(resume)),
+        log_every_n_steps=1,
+        enable_model_summary=False,
+        # Requeueing is the batch script's; Lightning's own would write a checkpoint of another form.
+        plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
+    )
+    if trainer.is_global_zero:
+        config.folder.mkdir(parents=True, exist_ok=True)
+        configuration.save(config, config.folder / CONFIG)
+    if resume is not None:
+        rank_zero_info(f"going on from {resume}")
+    data = ClipDataModule(config, patches=patches, accumulate=accumulate, micro_batch=micro_batch)
+    checkpoint = None if resume is None else str(resume / STATE)
+    trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    return FitResult(config.folder, trainer.global_step, preemption.received)
+
+
+def check_resumable(before: TrainConfig, now: TrainConfig, checkpoint: Path) -> None:
+    """Refuse to go on with a run under settings that would make it another run.
+
+    Raises:
+        ValueError: fields differ that change what is learned; the message names them.
+    """
+    changed = {
+        name: values
+        for name, values in configuration.differences(before, now).items()
+        if not name.startswith(MAY_CHANGE)
+    }
+    if changed:
+        listed = "; ".join(f"{name} was {old!r}, is {new!r}" for name, (old, new) in changed.items())
+        raise ValueError(
+            f"{checkpoint} belongs to a run with other settings: {listed}. Give them as they were to go on, or another "
+            "name=... for a new run (model.init starts it from consolidated weights)"
+        )
+
+
+def device_count(machine: MachineConfig) -> int:
+    """Processes per node: as configured, else all GPUs, or one on a CPU."""
+    if machine.devices is not None:
+        return machine.devices
+    return torch.cuda.device_count() if _on_gpu(machine) else 1
+
+
+def split_batch(batch: int, world_size: int, machine: MachineConfig) -> tuple[int, int]:
+    """Split the global batch: (clips of a micro-batch, micro-batches per process and step).
+
+    Raises:
+        ValueError: the batch cannot be dealt out evenly.
+    """
+    if batch % world_size:
+        raise ValueError(f"optimizer.batch: got {batch} for {world_size} processes, expected a multiple of their number")
+    mine = batch // world_size
+    accumulate = next(
+        count for count in range(math.ceil(mine / machine.micro_batch), mine + 1) if mine % count == 0
+    )
+    return mine // accumulate, accumulate
+
+
+def _on_gpu(machine: MachineConfig) -> bool:
+    if machine.accelerator == "cuda" and not torch.cuda.is_available():
+        raise ValueError("machine.accelerator: got cuda, but torch sees no GPU; expected cpu or auto here")
+    return machine.accelerator != "cpu" and torch.cuda.is_available()
+
+
+def _precision(machine: MachineConfig) -> Literal["32-true", "bf16-mixed"]:
+    half = machine.precision == "bfloat16" or (machine.precision == "auto" and _on_gpu(machine))
+    return "bf16-mixed" if half else "32-true"
+
+
+def _strategy(machine: MachineConfig, world_size: int) -> str | Strategy:
+    if machine.strategy == "fsdp":
+        return ModelParallelStrategy(data_parallel_size=world_size, tensor_parallel_size=1)
+    return "ddp" if machine.strategy == "ddp" or world_size > 1 else "auto"
+
+
+def _callbacks(config: TrainConfig, quarantine: Quarantine, preemption: Preemption) -> Sequence[Callback]:
+    # In this order after each batch: count, report and check, answer signals, save.
+    bar = TQDMProgressBar(refresh_rate=1)
+    return [quarantine, Monitor(quarantine), preemption, Checkpoints(config), bar]
+
+
+def _loggers(config: TrainConfig, first_step: int) -> list[Logger]:
+    loggers: list[Logger] = [CSVLogger(config.folder, name="metrics", flush_logs_every_n_steps=1)]
+    if config.log.tensorboard:
+        # What an interrupted run wrote after its last checkpoint is done again.
+        loggers.append(TensorBoardLogger(config.folder, name="tensorboard", version="", purge_step=first_step + 1))
+    if config.log.wandb_project is not None:
+        loggers.append(_wandb(config))
+    return loggers
+
+
+def _wandb(config: TrainConfig) -> Any:
+    from lightning.pytorch.loggers import WandbLogger
+
+    try:
+        return WandbLogger(
+            project=config.log.wandb_project, name=config.name, id=config.name, save_dir=config.folder, resume="allow"
+        )
+    except ModuleNotFoundError as error:
+        raise ValueError("log.wandb_project: the package wandb is not installed; pip install wandb") from error

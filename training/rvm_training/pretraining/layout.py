@@ -1,0 +1,53 @@
+"""How a network is laid out on devices: recomputation, compilation, sharding. The numbers stay the same."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
+    apply_activation_checkpointing,
+    checkpoint_wrapper,
+)
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
+from rvm_model.layers import Block, CrossBlock
+from rvm_model.rvm import RVM
+
+Checkpointing = Literal["none", "step", "block"]
+
+
+def recompute(network: RVM, what: Checkpointing) -> None:
+    """Let the backward pass compute activations again instead of keeping them.
+
+    `step` keeps the inputs of the encoder's and the core's calls, so of each recurrent step only its state and frame, and
+    of each decoder block its tokens. `block` keeps the tokens between all transformer blocks.
+    """
+    if what == "none":
+        return
+    chosen: set[nn.Module] = {module for module in network.modules() if isinstance(module, Block | CrossBlock)}
+    if what == "step":
+        whole = (network.encoder, network.core)
+        chosen -= {inner for part in whole for inner in part.modules()}
+        chosen |= set(whole)
+    apply_activation_checkpointing(
+        network, checkpoint_wrapper_fn=checkpoint_wrapper, check_fn=lambda module: module in chosen
+    )
+
+
+def compile_blocks(network: RVM) -> None:
+    """Compile each transformer block where it stands: one graph per kind and shape, and names stay as they are."""
+    for module in network.modules():
+        if isinstance(module, Block | CrossBlock):
+            module.compile()
+
+
+def shard(network: RVM, mesh: DeviceMesh) -> None:
+    """Shard parameters over the mesh with FSDP2: one group per transformer block, and one for the rest."""
+    for module in list(network.modules()):
+        if isinstance(module, Block | CrossBlock):
+            fully_shard(module, mesh=mesh)
+    fully_shard(network, mesh=mesh)
+    # What is called instead of forward: parameters are gathered around it.
+    register_fsdp_forward_method(network, "reconstruct")

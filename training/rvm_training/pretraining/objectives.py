@@ -1,0 +1,65 @@
+"""Losses, one value per clip, in float32. The paper's is `pixel_loss` without normalisation; the others are extras.
+
+Shape legend: B clips, T target frames, S source frames, H W pixels, N tokens with CLS, D width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from rvm_model.rvm import RVM
+
+_PATCH_VARIANCE_EPS = 1e-6
+"""As in MAE: keeps plain patches finite."""
+
+
+def pixel_loss(frames_BTHWC: Tensor, targets_BTHWC: Tensor) -> Tensor:
+    """Mean squared error over all pixels of all targets, masked or not (paper section 3.3); returns [B]."""
+    return (frames_BTHWC.float() - targets_BTHWC.float()).square().flatten(1).mean(1)
+
+
+def patch_statistics(frames_BTHWC: Tensor, patch: int) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each patch over its pixels and channels, at every pixel: both [B, T, H, W, 3]."""
+    batch, targets, height, width, channels = frames_BTHWC.shape
+    rows, columns = height // patch, width // patch
+    cut = frames_BTHWC.reshape(batch, targets, rows, patch, columns, patch, channels)
+    mean = cut.mean(dim=(3, 5, 6), keepdim=True).expand_as(cut)
+    std = (cut.var(dim=(3, 5, 6), keepdim=True) + _PATCH_VARIANCE_EPS).sqrt().expand_as(cut)
+    return mean.reshape(frames_BTHWC.shape), std.reshape(frames_BTHWC.shape)
+
+
+def temporal_consistency_loss(features_BSND: Tensor) -> Tensor:
+    """1 - cosine between each token and the same token one frame earlier, which is held fixed; returns [B].
+
+    Zero for a single source frame.
+    """
+    if features_BSND.shape[1] < 2:
+        return features_BSND.new_zeros(features_BSND.shape[0], dtype=torch.float32)
+    earlier, later = features_BSND[:, :-1].float().detach(), features_BSND[:, 1:].float()
+    return (1 - functional.cosine_similarity(earlier, later, dim=-1)).flatten(1).mean(1)
+
+
+def perceptual_loss(judge: RVM, frames_BTHWC: Tensor, targets_BTHWC: Tensor) -> Tensor:
+    """Mean squared distance between a frozen encoder's tokens of reconstruction and target; returns [B]."""
+    batch = frames_BTHWC.shape[0]
+    got = judge.encode(frames_BTHWC.float().flatten(0, 1))
+    with torch.no_grad():
+        expected = judge.encode(targets_BTHWC.float().flatten(0, 1))
+    return (got.float() - expected.float()).square().reshape(batch, -1).mean(1)
+
+
+def copy_last(sources_BSHWC: Tensor, targets: int) -> Tensor:
+    """Baseline: the last source frame as the prediction of every target, [B, T, H, W, 3]."""
+    return sources_BSHWC[:, -1:].expand(-1, targets, -1, -1, -1)
+
+
+def mean_frame(sources_BSHWC: Tensor, targets: int) -> Tensor:
+    """Baseline: the mean of the source frames as the prediction of every target, [B, T, H, W, 3]."""
+    return sources_BSHWC.mean(dim=1, keepdim=True).expand(-1, targets, -1, -1, -1)
+
+
+def psnr(mse: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB of a mean squared error of frames in [0, 1]."""
+    return -10 * torch.log10(mse.clamp_min(1e-10))
