@@ -9,6 +9,7 @@ from collections.abc import Sequence
 COMMANDS: dict[str, tuple[str, str]] = {
     "weights": ("rvm_training.cli.weights", "download, convert and show weights"),
     "demo-clip": ("rvm_training.cli.demo_clip", "render the demo's video and its true masks"),
+    "manifest": ("rvm_training.cli.manifest", "list the clips of a dataset, pack them into shards"),
     "train": ("rvm_training.cli.train", "pretrain or fine-tune a network"),
     "bench": ("rvm_training.cli.bench", "time the engine's step and the heads on this machine"),
 }

@@ -147,6 +147,12 @@ class Manifest:
         return sorted(pc.unique(self.table[column]).to_pylist())
 
 
+def relative_path(path: Path, folder: Path) -> str:
+    """A path as a manifest in that folder writes it: relative where the file is below the folder, else absolute."""
+    path, folder = path.resolve(), folder.resolve()
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
+
+
 def _conformed(table: pa.Table) -> pa.Table:
     missing = [name for name in _SCHEMA.names if name not in table.column_names and name not in _OPTIONAL]
     unknown = [name for name in table.column_names if name not in _SCHEMA.names]

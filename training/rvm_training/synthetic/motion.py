@@ -5,6 +5,7 @@ Times are in frames, positions in pixels, angles in radians. A pose maps an obje
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,7 @@ class Wave:
     def __call__(self, t: float) -> float:
         """Value at time t."""
         terms = zip(self.amplitudes, self.frequencies, self.phases, strict=True)
-        return sum(a * float(np.sin(w * t + p)) for a, w, p in terms)
+        return sum(a * math.sin(w * t + p) for a, w, p in terms)
 
 
 def random_wave(
@@ -36,7 +37,7 @@ def random_wave(
         return Wave()
     amplitudes = rng.uniform(0, amplitude / terms, terms)
     frequencies = 2 * np.pi / rng.uniform(*period, terms)
-    return Wave(tuple(amplitudes), tuple(frequencies), tuple(rng.uniform(0, 2 * np.pi, terms)))
+    return Wave(tuple(amplitudes.tolist()), tuple(frequencies.tolist()), tuple(rng.uniform(0, 2 * np.pi, terms).tolist()))
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,14 @@ class Track:
     start: float
     velocity: float = 0.0
     """Per frame."""
-    low: float = -np.inf
-    high: float = np.inf
+    low: float = -math.inf
+    high: float = math.inf
     wave: Wave = Wave()
 
     def __call__(self, t: float) -> float:
         """Value at time t."""
         value = self.start + self.velocity * t
-        if np.isfinite(self.low) and np.isfinite(self.high):
+        if math.isfinite(self.low) and math.isfinite(self.high):
             extent = self.high - self.low
             phase = (value - self.low) % (2 * extent)
             value = self.low + (phase if phase <= extent else 2 * extent - phase)
@@ -71,8 +72,8 @@ class Pose:
 
     def matrix(self, t: float) -> F64:
         """The map from own to outer coordinates at time t, homogeneous [3, 3]."""
-        scale, angle = np.exp(self.log_scale(t)), self.angle(t)
-        c, s = scale * np.cos(angle), scale * np.sin(angle)
+        scale, angle = math.exp(self.log_scale(t)), self.angle(t)
+        c, s = scale * math.cos(angle), scale * math.sin(angle)
         return np.array([[c, -s, self.x(t)], [s, c, self.y(t)], [0, 0, 1]])
 
 
@@ -91,8 +92,8 @@ class Camera:
     def matrix(self, t: float, depth: float) -> F64:
         """The map from world to image at time t for a layer at that depth, [3, 3]."""
         near = 1 / depth
-        scale, angle = np.exp(self.pose.log_scale(t) * near), self.pose.angle(t)
-        c, s = scale * np.cos(angle), scale * np.sin(angle)
+        scale, angle = math.exp(self.pose.log_scale(t) * near), self.pose.angle(t)
+        c, s = scale * math.cos(angle), scale * math.sin(angle)
         x, y = self.centre
         turn = np.array([[c, -s, x - c * x + s * y], [s, c, y - s * x - c * y], [0, 0, 1]])
         shift = np.array([[1, 0, -near * self.pose.x(t)], [0, 1, -near * self.pose.y(t)], [0, 0, 1]])
@@ -118,7 +119,7 @@ class Ripple:
     def displacement(self, q: F64, t: float) -> F64:
         """Displacement [..., 2] in texture pixels at own coordinates q [..., 2]."""
         k = 2 * np.pi / self.wavelength
-        swing = self.amplitude * np.sin(self.frequency * t + self.phase)
+        swing = self.amplitude * math.sin(self.frequency * t + self.phase)
         return swing * np.stack([np.sin(k * q[..., 1]), np.cos(k * q[..., 0] + self.phase)], axis=-1)
 
     def undo(self, texture: F64, t: float, steps: int = 20) -> F64:

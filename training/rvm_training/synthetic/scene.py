@@ -6,6 +6,7 @@ Coordinates are (x, y) in pixels with integer values at pixel centres; times are
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -34,6 +35,14 @@ class Layer:
     """Deformation of its surface and outline."""
     smooth: bool = True
     """Interpolate linearly; False takes the nearest texel, which keeps the statistics of noise."""
+
+    @cached_property
+    def pixels(self) -> U8:
+        """RGB [h, w, 3], and with a coverage RGBA [h, w, 4]."""
+        if self.alpha is None:
+            return self.texture
+        coverage = np.rint(self.alpha * 255).astype(np.uint8)
+        return np.ascontiguousarray(np.concatenate([self.texture, coverage[..., None]], axis=2))
 
 
 @dataclass(frozen=True)
@@ -80,9 +89,9 @@ class Scene:
         """The label of the layer seen at each pixel at time t, uint8 [height, width]; 0 is the background."""
         labels = np.zeros((self.height, self.width), np.uint8)
         for label, layer in enumerate(self.layers):
-            if layer.alpha is not None and (placed := self._place(layer, layer.alpha, t)) is not None:
+            if layer.alpha is not None and (placed := self._place(layer, layer.pixels[..., 3], t)) is not None:
                 window, alpha = placed
-                labels[window][alpha > 0.5] = label
+                labels[window][alpha > 127] = label
         return labels
 
     def to_image(self, label: int, texture: F64, t: float) -> F64:
@@ -144,56 +153,51 @@ class Scene:
     def _composite(self, t: float) -> F32:
         image = np.zeros((self.height, self.width, 3), np.float32)
         for layer in self.layers:
-            placed = self._place(layer, layer.texture, t)
-            if placed is None:
+            if (placed := self._place(layer, layer.pixels, t)) is None:
                 continue
-            window, texture = placed
+            window, drawn = placed
             if layer.alpha is None:
-                image[window] = texture
-                continue
-            covered = self._place(layer, layer.alpha, t)
-            assert covered is not None  # The same window as the texture's.
-            alpha = covered[1][..., None]
-            image[window] += alpha * (texture - image[window])
+                image[window] = drawn
+            else:
+                alpha = drawn[..., 3:] / np.float32(255)
+                image[window] += alpha * (drawn[..., :3] - image[window])
         return image
 
-    def _place(self, layer: Layer, what: U8 | F32, t: float) -> tuple[tuple[slice, slice], F32] | None:
-        """Draw a layer's texture or coverage; the image window it falls in and its values there, None outside."""
+    def _place(self, layer: Layer, what: U8, t: float) -> tuple[tuple[slice, slice], U8] | None:
+        """Draw a layer's pixels or coverage; the image window it falls in and its values there, None outside."""
         matrix = self._matrix(layer, t)
-        # From texture pixels, whose origin is a corner.
-        to_image = matrix @ np.array([[1, 0, -_centre(layer)[0]], [0, 1, -_centre(layer)[1]], [0, 0, 1]])
-        left, top, right, bottom = 0, 0, self.width, self.height
+        centre = _centre(layer)
+        window = (0, 0, self.width, self.height)
         if layer.alpha is not None:
-            height, width = layer.alpha.shape
             reach = layer.ripple.amplitude * 1.5 if layer.ripple else 0.0
-            x = np.array([-reach, width + reach, -reach, width + reach])
-            y = np.array([-reach, -reach, height + reach, height + reach])
-            corners = to_image[:2, :2] @ np.stack([x, y]) + to_image[:2, 2:]
-            left, top = (max(0, int(np.floor(v))) for v in corners.min(axis=1))
-            right = min(self.width, int(np.ceil(corners[0].max())) + 1)
-            bottom = min(self.height, int(np.ceil(corners[1].max())) + 1)
-            if left >= right or top >= bottom:
-                return None
-        window = (slice(top, bottom), slice(left, right))
-        shift = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]])
+            half = centre + 0.5 + reach
+            # Half the sides of the upright box around the turned one.
+            extent = np.abs(matrix[:2, :2]) @ half
+            low = np.floor(matrix[:2, 2] - extent).astype(int).tolist()
+            high = (np.ceil(matrix[:2, 2] + extent).astype(int) + 1).tolist()
+            window = (max(0, low[0]), max(0, low[1]), min(self.width, high[0]), min(self.height, high[1]))
+        left, top, right, bottom = window
+        if left >= right or top >= bottom:
+            return None
+        # Outside a cut-out's texture its coverage is zero, and so the colour there does not matter.
         border = cv2.BORDER_REFLECT_101 if layer.alpha is None else cv2.BORDER_CONSTANT
         flags = cv2.INTER_LINEAR if layer.smooth else cv2.INTER_NEAREST
-        if what.dtype == np.uint8:
-            border = cv2.BORDER_REFLECT_101  # Under a soft edge there is texture, not black.
-        size = (right - left, bottom - top)
         if layer.ripple is None:
-            drawn = cv2.warpAffine(what, (shift @ to_image)[:2], size, flags=flags, borderMode=border)
+            to_window = matrix[:2].copy()
+            to_window[:, 2] -= matrix[:2, :2] @ centre + (left, top)
+            drawn = cv2.warpAffine(what, to_window, (right - left, bottom - top), flags=flags, borderMode=border)
         else:
             grid = np.stack(np.meshgrid(np.arange(left, right), np.arange(top, bottom)), axis=-1).astype(np.float64)
             inverse = np.linalg.inv(matrix)
             own = grid @ inverse[:2, :2].T + inverse[:2, 2]
-            where = (own + layer.ripple.displacement(own, t) + _centre(layer)).astype(np.float32)
+            where = (own + layer.ripple.displacement(own, t) + centre).astype(np.float32)
             drawn = cv2.remap(what, where[..., 0], where[..., 1], flags, borderMode=border)
-        return window, np.asarray(drawn, np.float32)
+        return (slice(top, bottom), slice(left, right)), np.asarray(drawn, np.uint8)
 
     def _photographed(self, image: F32, t: float) -> U8:
         optics = self.optics
-        image = image * np.float32(1 + optics.gain(t))
+        if gain := optics.gain(t):
+            image = image * np.float32(1 + gain)
         if optics.shade:
             angle = optics.shade_turn * t
             y, x = np.mgrid[-1 : 1 : self.height * 1j, -1 : 1 : self.width * 1j].astype(np.float32)

@@ -1,0 +1,55 @@
+"""Videos whose frames tell their own number."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+VideoWriter = Callable[..., Path]
+
+
+def numbered_frame(index: int, height: int = 48, width: int = 64) -> np.ndarray:
+    """A grey frame whose level is its number, with a white corner so that it is not plain."""
+    frame = np.full((height, width, 3), index, np.uint8)
+    frame[:8, :8] = 255
+    return frame
+
+
+def write_video(
+    path: Path, frames: int = 80, *, fps: int = 25, gop: int = 250, b_frames: int = 0, codec: str = "libx264",
+    times: list[int] | None = None,
+) -> Path:  # fmt: skip
+    """Write numbered frames losslessly; `times` gives presentation times in frames, for a variable rate."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        options = {"g": str(gop), "bf": str(b_frames), "sc_threshold": "0"}
+        if codec == "libx264":
+            # Lossless in RGB: no chroma subsampling and no rounding between colour spaces.
+            codec, options["crf"], pixels = "libx264rgb", "0", "rgb24"
+        else:
+            pixels = "yuv420p"
+        stream = container.add_stream(codec, rate=Fraction(fps), options=options)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
+        stream.codec_context.time_base = Fraction(1, fps)
+        for index in range(frames):
+            frame = av.VideoFrame.from_ndarray(numbered_frame(index), format="rgb24")
+            frame.pts = times[index] if times else index
+            frame.time_base = Fraction(1, fps)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture
+def video(tmp_path) -> VideoWriter:
+    """Writer of numbered videos below the test's folder."""
+    return lambda name="video.mp4", *args, **options: write_video(tmp_path / name, *args, **options)
+
+
+@pytest.fixture(scope="session")
+def numbers() -> Callable[[np.ndarray], list[int]]:
+    """Reader of the numbers that decoded frames tell."""
+    return lambda frames: [round(float(np.median(frame))) for frame in frames]

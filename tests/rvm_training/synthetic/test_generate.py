@@ -1,0 +1,108 @@
+"""Random scenes are varied, reproducible, and hold what the configuration asks for."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from rvm_training.synthetic.generate import SceneConfig, random_scene
+from rvm_training.synthetic.shapes import OUTLINES, shape
+from rvm_training.synthetic.textures import (
+    HELD_OUT_PHOTOGRAPHS,
+    PATTERNS,
+    TRAIN_PHOTOGRAPHS,
+    photographs,
+    texture,
+    white_noise,
+)
+
+
+def scenes(count: int = 40, **config):
+    return [random_scene(np.random.default_rng([9, i]), 64, 64, SceneConfig(**config)) for i in range(count)]
+
+
+def test_the_same_generator_gives_the_same_scene():
+    first, second = (random_scene(np.random.default_rng(5), 64, 80) for _ in range(2))
+    assert np.array_equal(first.frame(9.0), second.frame(9.0))
+    assert first.frame(9.0).shape == (64, 80, 3)
+
+
+def test_numbers_of_objects_keep_to_the_range_and_reach_its_ends():
+    counts = {len(scene.layers) - 1 for scene in scenes(objects=(2, 4), noise_square_share=0.0)}
+    assert counts == {2, 3, 4}
+
+
+def test_shares_of_noise_squares_deformation_and_blur_are_kept():
+    drawn = scenes(200, noise_square_share=0.25, objects=(2, 2), deform_share=0.5, blur_share=0.4)
+    ordinary = [scene for scene in drawn if len(scene.layers) == 3]
+    assert abs(1 - len(ordinary) / 200 - 0.25) < 0.1
+    objects = [layer for scene in ordinary for layer in scene.layers[1:]]
+    assert abs(np.mean([layer.ripple is not None for layer in objects]) - 0.5) < 0.12
+    assert abs(np.mean([scene.optics.shutter > 0 for scene in ordinary]) - 0.4) < 0.12
+
+
+def test_objects_move_and_hide_each_other():
+    moved, hidden = 0, 0
+    for scene in scenes(20, noise_square_share=0.0, objects=(3, 3)):
+        moved += not np.array_equal(scene.mask(0), scene.mask(10))
+        first_alone = dataclasses.replace(scene, layers=scene.layers[:2])
+        hidden += any((scene.mask(t) == 1).sum() < (first_alone.mask(t) == 1).sum() for t in range(0, 48, 4))
+    assert moved >= 19
+    assert hidden >= 12
+
+
+def test_scenes_look_alike_at_any_size():
+    small, large = (random_scene(np.random.default_rng(2), size, size, SceneConfig(noise_square_share=0)) for size in (64, 128))
+    share = [np.mean(scene.mask(0) > 0) for scene in (small, large)]
+    assert abs(share[0] - share[1]) < 0.1
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.__name__)
+def test_patterns_fill_their_square_within_the_unit_range(pattern):
+    for seed in range(5):
+        image = pattern(np.random.default_rng(seed), 48)
+        assert image.shape == (48, 48)
+        assert image.dtype == np.float32
+        assert image.min() >= 0
+        assert image.max() <= 1
+        assert image.std() > 0.01
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_textures_are_varied(share):
+    images = [texture(np.random.default_rng([1, i]), 40, photograph_share=share) for i in range(20)]
+    assert all(image.shape == (40, 40, 3) and image.dtype == np.uint8 for image in images)
+    assert len({image.tobytes() for image in images}) == 20
+
+
+def test_held_out_photographs_are_others_than_those_of_training():
+    assert not set(TRAIN_PHOTOGRAPHS) & set(HELD_OUT_PHOTOGRAPHS)
+    assert len(photographs()) == len(TRAIN_PHOTOGRAPHS)
+    assert len(photographs(held_out=True)) == len(HELD_OUT_PHOTOGRAPHS)
+    assert all(image.ndim == 3 and min(image.shape[:2]) <= 512 for image in photographs())
+
+
+def test_shapes_have_an_empty_border_and_a_filled_middle():
+    for seed in range(30):
+        alpha = shape(np.random.default_rng(seed), 40)
+        assert not np.concatenate([alpha[0], alpha[-1], alpha[:, 0], alpha[:, -1]]).any()
+        assert 0.1 < alpha.mean() < 0.95
+        assert alpha.max() == 1
+    assert len(OUTLINES) >= 6
+
+
+def test_white_noise_is_uniform_and_comes_in_cells():
+    noise = white_noise(np.random.default_rng(0), 63, 64, cell=2)
+    assert noise.shape == (63, 64, 3)
+    assert np.array_equal(noise[0], noise[1])
+    assert abs(noise.mean() - 127.5) < 8
+    assert abs(noise.std() - 73.9) < 5
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"objects": (3, 2)}, {"objects": (0, 300)}, {"object_size": (0, 1)}, {"deform_share": 1.5}, {"speed": -1}],
+)
+def test_senseless_settings_are_refused(options):
+    with pytest.raises(ValueError, match="expected"):
+        SceneConfig(**options)

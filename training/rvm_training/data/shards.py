@@ -1,0 +1,143 @@
+"""Videos in tar shards, for object stores and file systems that dislike many files.
+
+The layout is webdataset's: `<key>.mp4` beside `<key>.json`. A manifest row holds the place of the video's bytes in its
+shard, so any clip is one range request, and the order of training stays free of the order of the files.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from tqdm import tqdm
+
+from rvm_training.data.layouts import VIDEO_SUFFIXES, hashed_split
+from rvm_training.data.manifest import Clip, Manifest, relative_path
+from rvm_training.data.sources import opened
+from rvm_training.data.video import VideoError, probe
+
+
+def pack(manifest: Manifest, folder: Path, *, shard_bytes: int = 2**30) -> Manifest:
+    """Copy a manifest's videos into shards `shard-00000.tar` ...
+
+    Args:
+        manifest: clips; several of one video share its copy.
+        folder: made where it is missing.
+        shard_bytes: a shard is closed once it is larger.
+
+    Returns:
+        The same clips with paths and places in the shards, relative to `folder`.
+
+    Raises:
+        FileExistsError: there are shards already.
+        VideoError: a video cannot be read.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if present := sorted(folder.glob("shard-*.tar")):
+        raise FileExistsError(f"pack: {present[0]} exists; give a new folder")
+    rows = [manifest[row] for row in range(len(manifest))]
+    by_video: dict[tuple[str, int], list[int]] = {}
+    for row, clip in enumerate(rows):
+        by_video.setdefault((clip.path, clip.offset), []).append(row)
+    moved: dict[int, Clip] = {}
+    shard, number = None, 0
+    try:
+        for key, users in enumerate(tqdm(by_video.values(), unit="video")):
+            if shard is None:
+                path = folder / f"shard-{number:05d}.tar"
+                shard = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115 (closed when full)
+                number += 1
+            first = rows[users[0]]
+            data = _bytes(first)
+            name = f"{key:09d}"
+            suffix = Path(first.path).suffix if not first.size else ".mp4"
+            offset = _add(shard, name + (suffix if suffix in VIDEO_SUFFIXES else ".mp4"), data)
+            about = {"source": first.source, "split": first.split, "fps": first.fps, "origin": Path(first.path).name}
+            _add(shard, name + ".json", json.dumps(about).encode())
+            for row in users:
+                moved[row] = replace(rows[row], path=path.name, offset=offset, size=len(data))
+            if shard.offset > shard_bytes:
+                shard.close()
+                shard = None
+    finally:
+        if shard is not None:
+            shard.close()
+    return Manifest.of([moved[row] for row in range(len(rows))], folder)
+
+
+def index_shards(
+    folder: Path, *, source: str, manifest_folder: Path, val_share: float = 0.01
+) -> tuple[list[Clip], list[str]]:
+    """Make rows of the videos in a folder's tar shards, whoever wrote them.
+
+    Args:
+        folder: where the shards are.
+        source: dataset's name for the rows.
+        manifest_folder: where the manifest will be; paths below it are written relative to it.
+        val_share: share of validation clips.
+
+    Returns:
+        (rows, reasons of what was left out).
+
+    Raises:
+        ValueError: there is no video in any shard.
+    """
+    clips, problems = [], []
+    for path in sorted(folder.glob("*.tar")):
+        for name, offset, size in _members(path):
+            clip = Clip(str(path), 0, 1, 1.0, source, 1.0, hashed_split(name, val_share), offset, size)
+            try:
+                with opened(clip) as file:
+                    frames, fps = probe(file)
+            except VideoError as error:
+                problems.append(f"{path.name}: {name}: {error}")
+                continue
+            clips.append(replace(clip, path=relative_path(path, manifest_folder), frames=frames, fps=fps))
+    if not clips:
+        raise ValueError(f"{folder}: no videos in tar files; expected shards with <key>.mp4 inside")
+    return clips, problems
+
+
+def merge(manifests: list[Path], folder: Path) -> Manifest:
+    """One manifest of several, its paths relative to `folder` where they are below it."""
+    tables = []
+    for path in manifests:
+        manifest = Manifest.read(path)
+        base = path.parent.resolve()
+        texts = manifest.table["path"].to_pylist()
+        moved = [text if "://" in text else relative_path(base / text, folder) for text in texts]
+        place = manifest.table.schema.get_field_index("path")
+        tables.append(manifest.table.set_column(place, "path", pa.array(moved, pa.string())))
+    table = pa.concat_tables(tables)
+    names = pc.unique(table["source"]).to_pylist()
+    return Manifest(table, folder, f"manifest of {', '.join(names)}")
+
+
+def _bytes(clip: Clip) -> bytes:
+    with opened(clip) as file:
+        try:
+            return Path(file).read_bytes() if isinstance(file, str) else file.read()
+        except OSError as error:
+            raise VideoError(f"{clip.path}: cannot be read ({error})") from error
+
+
+def _add(shard: tarfile.TarFile, name: str, data: bytes) -> int:
+    """Append a member; returns where its bytes begin."""
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    offset = shard.offset + tarfile.BLOCKSIZE  # After its header, one block in this format.
+    shard.addfile(info, io.BytesIO(data))
+    return offset
+
+
+def _members(path: Path) -> Iterator[tuple[str, int, int]]:
+    with tarfile.open(path) as shard:
+        for member in shard:
+            if member.isfile() and Path(member.name).suffix.lower() in VIDEO_SUFFIXES:
+                yield member.name, member.offset_data, member.size
