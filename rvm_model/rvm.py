@@ -46,8 +46,7 @@ class RVM(nn.Module):
         nn.init.normal_(self.cls_token, std=0.02)
         self.tokenizer = Tokenizer(config)
         self.encoder = Encoder(config)
-        self.core: GatedCore | SelfAttentionAggregator
-        self.core = GatedCore(config) if config.aggregator == "gated" else SelfAttentionAggregator(config)
+        self.core: nn.Module = GatedCore(config) if config.aggregator == "gated" else SelfAttentionAggregator(config)
         self.decoder = None if config.decoder is None else PixelDecoder(config, config.decoder)
 
     def init_state(self, batch: int, height: int, width: int) -> Tensor:
@@ -80,7 +79,7 @@ class RVM(nn.Module):
         Raises:
             ValueError: frames or state have another shape or type, or the network has no recurrent core.
         """
-        if not isinstance(self.core, GatedCore):
+        if self.config.aggregator != "gated":
             raise ValueError(
                 "step: this network aggregates by self-attention over a whole clip and has no state; call forward_clip, "
                 "or take a network with the recurrent core"
@@ -106,7 +105,7 @@ class RVM(nn.Module):
         _check_frames(frames, ("B", "T", "H", "W", "3"))
         batch, length = frames.shape[:2]
         tokens = self.encode(frames.flatten(0, 1)).unflatten(0, (batch, length))
-        if not isinstance(self.core, GatedCore):
+        if self.config.aggregator != "gated":
             if state is not None:
                 raise ValueError("state: got one, expected None; this network has no recurrent core to go on with it")
             features_BTND = self.core(tokens)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     if args.print_config:
         print(configuration.commented(config))
         return 0
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # Its advertisements and states of loops.
     from rvm_training.pretraining.fit import fit  # Lightning takes seconds to import.
     from rvm_training.pretraining.module import TrainingStopped
 

@@ -97,7 +97,7 @@ class Checkpoints(Checkpoint):
             configuration.save(self._config, partial / CONFIG)
         trainer.strategy.barrier()
         if not trainer.strategy.broadcast(final.exists()):
-            trainer.save_checkpoint(partial / STATE)
+            trainer.save_checkpoint(partial / STATE, weights_only=False)
             trainer.strategy.barrier()
             if trainer.is_global_zero:
                 partial.replace(final)

@@ -10,7 +10,6 @@ from typing import Any
 
 import cv2
 import lightning as L
-import torch
 from torch.utils.data import DataLoader
 
 from rvm_training.data.dataset import (
@@ -101,11 +100,12 @@ class ClipDataModule(L.LightningDataModule):
 
     def _loader_options(self) -> dict[str, Any]:
         workers = self._config.machine.workers
+        # A worker is a fork of this process, and OpenCV's threads do not survive one: without them nothing hangs.
+        cv2.setNumThreads(0)
         return {
             "collate_fn": functools.partial(collate, sampling=self._config.data.frames, size=self._config.model.size),
             "num_workers": workers,
             "pin_memory": self._trainer().strategy.root_device.type == "cuda",
-            "worker_init_fn": _one_thread,
             "persistent_workers": workers > 0,
             **({"prefetch_factor": 4} if workers else {}),
         }
@@ -132,9 +132,3 @@ class _TimedLoader(DataLoader[Sample]):
             batch = next(batches)
             self._report(time.perf_counter() - began)
             yield batch  # type: ignore[misc]
-
-
-def _one_thread(_: int) -> None:
-    # The workers are the parallelism.
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)

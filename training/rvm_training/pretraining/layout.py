@@ -48,6 +48,7 @@ def shard(network: RVM, mesh: DeviceMesh) -> None:
     for module in list(network.modules()):
         if isinstance(module, Block | CrossBlock):
             fully_shard(module, mesh=mesh)
-    fully_shard(network, mesh=mesh)
+    # By default the root's parameters stay whole after a forward pass, which is wrong for one without a backward pass.
+    fully_shard(network, mesh=mesh, reshard_after_forward=True)
     # What is called instead of forward: parameters are gathered around it.
     register_fsdp_forward_method(network, "reconstruct")

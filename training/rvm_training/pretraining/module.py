@@ -66,7 +66,7 @@ class Pretraining(L.LightningModule):
             self._judge = [judge.requires_grad_(False)]
         self.average = None
         if self.config.optimizer.ema is not None:
-            self.average = copy.deepcopy(network).requires_grad_(False).eval()
+            self.average = copy.deepcopy(network).requires_grad_(False)
         recompute(network, self.config.machine.checkpointing)
         for part in (network, self.average):
             if part is None:

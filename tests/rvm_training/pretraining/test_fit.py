@@ -1,0 +1,212 @@
+"""The same training whatever the layout, and whatever interrupts it."""
+
+import math
+import signal
+import time
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from rvm_training import configuration
+from rvm_training.pretraining.checkpoints import STATE, complete, latest
+from rvm_training.pretraining.curve import read_metrics
+from rvm_training.pretraining.fit import check_resumable, fit, split_batch
+
+WAIT_S = 120
+
+
+def losses(folder) -> dict[int, float]:
+    return read_metrics(folder)["train/loss"]
+
+
+def assert_same_curve(got: dict[int, float], expected: dict[int, float], relative: float) -> None:
+    assert got.keys() == expected.keys()
+    for step, loss in expected.items():
+        assert math.isclose(got[step], loss, rel_tol=relative), f"step {step}: got {got[step]}, expected {loss}"
+
+
+def finish(process) -> str:
+    output, _ = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 0, output
+    return output
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An undisturbed run in one process."""
+
+    metrics: dict[str, dict[int, float]]
+    weights: dict[str, torch.Tensor]
+
+    @property
+    def losses(self) -> dict[int, float]:
+        return self.metrics["train/loss"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """As in the processes that tests start: the number of threads changes the rounding."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def reference(tiny_config, tmp_path_factory):
+    config = tiny_config(tmp_path_factory.mktemp("reference"))
+    result = fit(config)
+    assert (result.step, result.preempted) == (6, None)
+    metrics = read_metrics(config.folder)
+    assert list(metrics["train/loss"]) == [1, 2, 3, 4, 5, 6]
+    return Reference(metrics, weights(config.folder))
+
+
+def weights(folder) -> dict[str, torch.Tensor]:
+    state = torch.load(latest(folder / "checkpoints") / STATE, weights_only=True)
+    return state["state_dict"]
+
+
+def assert_same_weights(folder, expected: dict[str, torch.Tensor]) -> None:
+    got = weights(folder)
+    assert got.keys() == expected.keys()
+    assert all(torch.equal(got[name], tensor) for name, tensor in expected.items())
+
+
+def test_gradient_accumulation_equals_the_big_batch(tiny_run, reference):
+    config = tiny_run("name=accumulated", "machine.micro_batch=2")
+    fit(config)
+    assert_same_curve(losses(config.folder), reference.losses, 1e-5)
+
+
+@pytest.mark.parametrize("checkpointing", ["step", "block"])
+def test_recomputing_activations_changes_nothing(tiny_run, reference, checkpointing):
+    config = tiny_run(f"name={checkpointing}", f"machine.checkpointing={checkpointing}")
+    fit(config)
+    assert_same_curve(losses(config.folder), reference.losses, 1e-6)
+    assert weights(config.folder).keys() == reference.weights.keys()
+
+
+def test_workers_change_nothing(tiny_run, reference):
+    config = tiny_run("name=workers", "machine.workers=2")
+    fit(config)
+    assert losses(config.folder) == reference.losses
+    assert_same_weights(config.folder, reference.weights)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_processes_equal_one(tiny_words, tiny_run, reference, start_training, strategy):
+    words = [*tiny_words, f"name={strategy}", "machine.devices=2", f"machine.strategy={strategy}"]
+    finish(start_training(words))
+    folder = tiny_run(f"name={strategy}").folder
+    assert_same_curve(losses(folder), reference.losses, 1e-5)
+    metrics = read_metrics(folder)
+    for name in ("val/mse", "val/ssim", "grad_norm", "train/state_rms"):
+        assert_same_curve(metrics[name], reference.metrics[name], 1e-4)
+
+
+@pytest.mark.parametrize("stop", [2, 4])
+def test_a_run_that_was_stopped_goes_on_exactly(tiny_run, reference, stop):
+    config = tiny_run("name=stopped", f"machine.stop_at_step={stop}")
+    assert fit(config).step == stop
+    assert fit(tiny_run("name=stopped")).step == 6
+    assert losses(config.folder) == reference.losses
+    assert_same_weights(config.folder, reference.weights)
+
+
+def test_within_an_accumulation_a_run_goes_on_exactly_too(tiny_run, reference):
+    fit(tiny_run("name=stopped", "machine.stop_at_step=4", "machine.micro_batch=4"))
+    config = tiny_run("name=stopped", "machine.micro_batch=2")
+    fit(config)
+    assert_same_curve(losses(config.folder), reference.losses, 1e-5)
+
+
+@pytest.mark.slow
+def test_a_run_killed_between_checkpoints_goes_on_exactly(tiny_words, tiny_run, reference, start_training):
+    config = tiny_run("name=killed")
+    process = start_training([*tiny_words, "name=killed"])
+    # Step 5 is done and its checkpoint is not due: the last one is of step 4.
+    wait_for(lambda: 5 in read_metrics(config.folder).get("train/loss", {}), process)
+    process.send_signal(signal.SIGKILL)
+    process.wait(WAIT_S)
+    assert fit(config).step == 6
+    assert losses(config.folder) == reference.losses
+    assert_same_weights(config.folder, reference.weights)
+
+
+@pytest.mark.slow
+def test_a_preempted_run_saves_and_says_so_and_goes_on(tiny_words, tiny_run, start_training):
+    words = ["optimizer.steps=100000", "log.checkpoint_every=100000", "log.validate_every=100000"]
+    config = tiny_run("name=preempted", *words)
+    process = start_training([*tiny_words, "name=preempted", *words])
+    wait_for(lambda: 3 in read_metrics(config.folder).get("train/loss", {}), process)
+    process.send_signal(signal.SIGUSR1)
+    output, _ = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 75, output
+    assert "stopped by SIGUSR1 after step" in output
+    step = max(losses(config.folder))
+    assert [path.name for path in complete(config.folder / "checkpoints")] == [f"step_{step:08d}"]
+    assert fit(tiny_run("name=preempted", *words, f"machine.stop_at_step={step + 1}")).step == step + 1
+
+
+@pytest.mark.slow
+def test_the_number_of_processes_may_change_on_the_way(tiny_words, tiny_run, reference, start_training):
+    name = "name=resized"
+    finish(start_training([*tiny_words, name, "machine.devices=2", "machine.stop_at_step=2"]))
+    assert fit(tiny_run(name, "machine.stop_at_step=4")).step == 4
+    finish(start_training([*tiny_words, name, "machine.devices=4"]))
+    assert_same_curve(losses(tiny_run(name).folder), reference.losses, 1e-5)
+
+
+@pytest.mark.slow
+def test_sharded_runs_go_on_with_another_number_of_processes(tiny_words, tiny_run, reference, start_training):
+    words = [*tiny_words, "name=sharded", "machine.strategy=fsdp"]
+    finish(start_training([*words, "machine.devices=2", "machine.stop_at_step=4"]))
+    finish(start_training([*words, "machine.devices=1"]))
+    assert_same_curve(losses(tiny_run("name=sharded").folder), reference.losses, 1e-5)
+
+
+def wait_for(condition, process) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_resumed_run_must_have_the_settings_that_it_had(tiny_run, tmp_path):
+    before = tiny_run()
+    check_resumable(before, tiny_run("machine.micro_batch=1", "log.every=3", "data.max_bad_share=0.5"), tmp_path)
+    with pytest.raises(ValueError, match=r"optimizer\.lr was 0\.01, is 0\.001; .*|objective\.mask_ratio was 0\.75"):
+        check_resumable(before, tiny_run("optimizer.lr=1e-3", "objective.mask_ratio=0.9"), tmp_path)
+
+
+def test_a_run_can_be_started_again_only_as_itself(tiny_run):
+    fit(tiny_run("machine.stop_at_step=2"))
+    with pytest.raises(ValueError, match=r"step_00000002 belongs to a run with other settings: seed was 0, is 1"):
+        fit(tiny_run("seed=1"))
+
+
+@pytest.mark.parametrize(
+    ("batch", "world", "micro", "expected"),
+    [(2048, 8, 64, (64, 4)), (2048, 256, 64, (8, 1)), (32, 1, 32, (32, 1)), (30, 1, 8, (6, 5)), (7, 1, 3, (1, 7))],
+)
+def test_batches_split_into_equal_parts_that_fit(tiny_run, batch, world, micro, expected):
+    machine = tiny_run(f"machine.micro_batch={micro}").machine
+    assert split_batch(batch, world, machine) == expected
+
+
+def test_a_batch_that_cannot_be_dealt_out_is_refused(tiny_run):
+    with pytest.raises(ValueError, match="got 30 for 4 processes, expected a multiple"):
+        split_batch(30, 4, tiny_run().machine)
+
+
+def test_the_runs_folder_holds_configuration_curve_and_pictures(tiny_run):
+    config = tiny_run("log.tensorboard=true", "machine.stop_at_step=3")
+    fit(config)
+    names = {path.relative_to(config.folder).as_posix() for path in config.folder.rglob("*")}
+    assert {"config.yaml", "curve.png", "pictures/step_00000003.png", "metrics/version_0/metrics.csv"} <= names
+    assert any(name.startswith("tensorboard/events") for name in names)
+    assert configuration.load(type(config), config.folder / "config.yaml") == config
