@@ -11,6 +11,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo-clip": ("rvm_training.cli.demo_clip", "render the demo's video and its true masks"),
     "manifest": ("rvm_training.cli.manifest", "list the clips of a dataset, pack them into shards"),
     "train": ("rvm_training.cli.train", "pretrain or fine-tune a network"),
+    "checkpoint": ("rvm_training.cli.checkpoint", "list a run's checkpoints, make one file of weights of them"),
     "bench": ("rvm_training.cli.bench", "time the engine's step and the heads on this machine"),
 }
 """Subcommand to (module with a `main(arguments) -> exit status`, what it does)."""

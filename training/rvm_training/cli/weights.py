@@ -89,7 +89,7 @@ def _download(size: str, folder: Path | None, url: str) -> None:
 def _convert(args: argparse.Namespace) -> None:
     model = load_checkpoint(args.input, base_grid=_grid(args.base_grid))
     if args.no_decoder:
-        model = _without_decoder(model)
+        model = without_decoder(model)
     if args.output.suffix == ".npz":
         if args.dtype != "float32":
             raise ValueError(f"--dtype: got {args.dtype} for .npz, expected float32, the released files' type")
@@ -109,7 +109,8 @@ def _convert(args: argparse.Namespace) -> None:
     print(f"{args.output}: {args.output.stat().st_size} bytes, sha256 {file_sha256(args.output)}")
 
 
-def _without_decoder(model: RVM) -> RVM:
+def without_decoder(model: RVM) -> RVM:
+    """The same network, its weights shared, without the decoder that only pretraining needs."""
     config = dataclasses.replace(model.config, decoder=None)
     with torch.device("meta"):
         bare = RVM(config)

@@ -34,6 +34,10 @@ from rvm_training.pretraining.meter import Meter
 from rvm_training.pretraining.optimizer import learning_rate, make_optimizer, update_average
 
 
+SIZES = "network_config"
+"""Entry of a checkpoint that holds the network's sizes."""
+
+
 class TrainingStopped(RuntimeError):
     """Training went wrong in a way that more steps would not mend. The message says what to look at."""
 
@@ -141,6 +145,10 @@ class Pretraining(L.LightningModule):
         if self.average is not None:
             assert self.config.optimizer.ema is not None
             update_average(self.average.parameters(), self.network.parameters(), self.config.optimizer.ema)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the network's sizes with the weights: those of `model.init` need not be there when they are loaded."""
+        checkpoint[SIZES] = self.network.config.to_dict()
 
     def health(self) -> dict[str, float]:
         """Gradient norm of the last step, which is the same on all processes; waits for the device.

@@ -1,0 +1,82 @@
+"""Every loss and baseline against a case computed by hand."""
+
+import math
+
+import pytest
+import torch
+
+from rvm_model import RVM
+from rvm_training.pretraining.objectives import (
+    copy_last,
+    mean_frame,
+    patch_statistics,
+    perceptual_loss,
+    pixel_loss,
+    psnr,
+    temporal_consistency_loss,
+)
+
+
+def test_pixel_loss_is_the_mean_square_per_clip():
+    frames = torch.zeros(2, 1, 2, 2, 3)
+    targets = frames.clone()
+    targets[0, 0, 0, 0] = torch.tensor([1.0, 2.0, 0.0])
+    assert pixel_loss(frames, targets).tolist() == pytest.approx([5 / 12, 0.0])
+
+
+def test_patch_statistics_are_those_of_each_patch():
+    frames = torch.rand(2, 3, 8, 12, 3, generator=torch.Generator().manual_seed(0))
+    mean, std = patch_statistics(frames, 4)
+    patch = frames[1, 2, 4:8, 8:12]
+    assert mean[1, 2, 5, 9].tolist() == pytest.approx([patch.mean().item()] * 3)
+    assert std[1, 2, 4, 11].tolist() == pytest.approx([math.sqrt(patch.var().item() + 1e-6)] * 3)
+    normalised = (frames - mean) / std
+    assert normalised[0, 0, :4, :4].mean().item() == pytest.approx(0, abs=1e-6)
+    assert normalised[0, 0, :4, :4].var().item() == pytest.approx(1, abs=1e-4)
+
+
+def test_plain_patches_stay_finite():
+    mean, std = patch_statistics(torch.ones(1, 1, 4, 4, 3), 4)
+    assert ((torch.ones(1, 1, 4, 4, 3) - mean) / std).abs().max() == 0
+
+
+def test_temporal_consistency_is_one_minus_the_cosine_to_the_frame_before():
+    features = torch.zeros(2, 3, 1, 2)
+    features[0, :, 0] = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 2.0]])  # cosines 1, 0
+    features[1, :, 0] = torch.tensor([[1.0, 0.0], [-3.0, 0.0], [1.0, 0.0]])  # cosines -1, -1
+    assert temporal_consistency_loss(features).tolist() == pytest.approx([0.5, 2.0])
+
+
+def test_temporal_consistency_moves_the_later_frame_only():
+    features = torch.randn(1, 2, 3, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    temporal_consistency_loss(features).sum().backward()
+    assert features.grad[:, 0].abs().max() == 0
+    assert features.grad[:, 1].abs().max() > 0
+
+
+def test_temporal_consistency_of_one_frame_is_nothing():
+    assert temporal_consistency_loss(torch.ones(3, 1, 2, 2)).tolist() == [0, 0, 0]
+
+
+def test_perceptual_loss_is_the_distance_between_the_judges_tokens(tiny_run):
+    torch.manual_seed(0)
+    judge = RVM(tiny_run().model.scratch()).requires_grad_(False)
+    frames, targets = torch.rand(2, 2, 32, 32, 3, requires_grad=True), torch.rand(2, 2, 32, 32, 3)
+    loss = perceptual_loss(judge, frames, targets)
+    for clip in range(2):
+        tokens = [judge.encode(images[clip]) for images in (frames, targets)]
+        assert loss[clip].item() == pytest.approx((tokens[0] - tokens[1]).square().mean().item(), rel=1e-5)
+    loss.sum().backward()
+    assert frames.grad.abs().max() > 0
+    assert perceptual_loss(judge, targets, targets).tolist() == [0, 0]
+
+
+def test_baselines_repeat_the_last_and_the_mean_source_frame():
+    sources = torch.arange(3.0).reshape(1, 3, 1, 1, 1).expand(2, 3, 4, 4, 3)
+    assert copy_last(sources, 5).shape == (2, 5, 4, 4, 3)
+    assert copy_last(sources, 5).unique().tolist() == [2.0]
+    assert mean_frame(sources, 5).unique().tolist() == [1.0]
+
+
+def test_psnr_of_known_errors():
+    assert psnr(torch.tensor([1.0, 0.01, 0.0])).tolist() == pytest.approx([0.0, 20.0, 100.0])
