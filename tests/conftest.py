@@ -1,10 +1,21 @@
-"""Environment of all tests: a ROS domain of their own, and a GPU where a test asks for one."""
+"""For all tests: a ROS domain of their own, a GPU where a test asks for one, and the golden cases."""
 
+from __future__ import annotations
+
+import json
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from rvm_model import RVM
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -33,3 +44,37 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def root() -> Path:
     """The repository's root folder."""
     return ROOT
+
+
+@dataclass(frozen=True)
+class GoldenCase:
+    """A network with the authors' parameters, and what their code made of an input."""
+
+    name: str
+    model: RVM
+    meta: dict
+    arrays: dict[str, np.ndarray]
+
+    def tensor(self, name: str) -> torch.Tensor:
+        import torch
+
+        return torch.from_numpy(self.arrays[name])
+
+
+def load_golden(name: str) -> GoldenCase:
+    import numpy as np
+
+    from rvm_model import load_checkpoint
+
+    folder = ROOT / "tests" / "golden"
+    with np.load(folder / f"{name}.io.npz") as file:
+        arrays = {key: file[key] for key in file.files}
+    meta = json.loads(str(arrays.pop("meta")))
+    model = load_checkpoint(folder / f"{name}.params.npz", base_grid=tuple(meta["cfg"]["base"]))
+    return GoldenCase(name, model, meta, arrays)
+
+
+@pytest.fixture
+def golden():
+    """Function from a golden case's name to the case."""
+    return load_golden

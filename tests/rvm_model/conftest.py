@@ -1,45 +1,11 @@
-"""Golden cases and tiny networks for the tests of rvm_model."""
+"""Tiny networks for the tests of rvm_model."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 
-from rvm_model import RVM, DecoderConfig, RVMConfig, load_checkpoint
-
-GOLDEN = Path(__file__).parents[1] / "golden"
-
-
-@dataclass(frozen=True)
-class GoldenCase:
-    """A network with the authors' parameters, and what their code made of an input."""
-
-    name: str
-    model: RVM
-    meta: dict
-    arrays: dict[str, np.ndarray]
-
-    def tensor(self, name: str) -> torch.Tensor:
-        return torch.from_numpy(self.arrays[name])
-
-
-def load_golden(name: str) -> GoldenCase:
-    with np.load(GOLDEN / f"{name}.io.npz") as file:
-        arrays = {key: file[key] for key in file.files}
-    meta = json.loads(str(arrays.pop("meta")))
-    model = load_checkpoint(GOLDEN / f"{name}.params.npz", base_grid=tuple(meta["cfg"]["base"]))
-    return GoldenCase(name, model, meta, arrays)
-
-
-@pytest.fixture
-def golden():
-    """Function from a golden case's name to the case."""
-    return load_golden
+from rvm_model import RVM, DecoderConfig, RVMConfig
 
 
 @pytest.fixture(scope="session")
