@@ -23,6 +23,18 @@ ROS = [
 ]
 # Reading, writing and drawing on frames: nodes and training alike.
 VIDEO = ["av>=12", "opencv-python-headless>=4.8"]
+# Pretraining, evaluation and export.
+TRAIN = [
+    *VIDEO,
+    "fsspec>=2023.5",  # videos and shards in object stores
+    "lightning>=2.6",  # 2.6 loads checkpoints without unpickling (weights_only)
+    "matplotlib>=3.8",
+    "pyarrow>=15",
+    "pydantic>=2.7",
+    "scikit-image>=0.22",
+    "tensorboard>=2.16",
+    "torchmetrics>=1.4",
+]
 TEST = ["pytest>=8", "setuptools>=70.1"]  # 70.1 builds wheels by itself: test_packaging.py builds one offline
 
 
@@ -62,7 +74,7 @@ setup(
     install_requires=["numpy>=1.26", "torch>=2.4", "safetensors>=0.4.3", "pyyaml>=6", "tqdm>=4.66"],
     extras_require={
         "ros": [*ROS, *VIDEO],
-        "train": [*VIDEO, "scikit-image>=0.22"],
+        "train": TRAIN,
         "test": TEST,  # the name `colcon test` looks for
         "dev": [*TEST, "ruff>=0.14", "mypy>=1.18", "types-PyYAML>=6.0.12", "types-tqdm>=4.67"],
     },

@@ -1,7 +1,7 @@
 """Self-attention over a whole clip in place of the recurrent core: the paper's ablation, for comparison only.
 
-It sees all frames at once, so it cannot stream. The paper does not say how it is built; this one has as many blocks as the
-core, of the core's sizes without the cross-attention, and a fixed code of the frame's place in the clip.
+It sees all frames at once, so it cannot stream. The paper does not say how it is built; this one has as many blocks as
+the core, of the core's sizes without the cross-attention, and a fixed code of the frame's place in the clip.
 
 Shape legend: B batch, T frames, N tokens of a frame with CLS, D width.
 """
@@ -29,9 +29,7 @@ class SelfAttentionAggregator(nn.Module):
         """Map the encoded frames of a clip [B, T, N, D] to features [B, T, N, D]."""
         frames = tokens_BTND.shape[1]
         place = (frames, 1)
-        code_TD = position_code(
-            place, place, tokens_BTND.shape[-1], device=tokens_BTND.device, dtype=tokens_BTND.dtype
-        )
+        code_TD = position_code(place, place, tokens_BTND.shape[-1], device=tokens_BTND.device, dtype=tokens_BTND.dtype)
         x_BMD = (tokens_BTND + code_TD[:, None]).flatten(1, 2)
         for block in self.blocks:
             x_BMD = block(x_BMD)

@@ -81,8 +81,8 @@ class RVM(nn.Module):
         """
         if self.config.aggregator != "gated":
             raise ValueError(
-                "step: this network aggregates by self-attention over a whole clip and has no state; call forward_clip, "
-                "or take a network with the recurrent core"
+                "step: this network aggregates by self-attention over a whole clip and has no state; call "
+                "forward_clip, or take a network with the recurrent core"
             )
         tokens = self.encode(frames)
         state = self.core(tokens, self._checked_state(state, tokens))

@@ -1,6 +1,6 @@
 """Run configurations: frozen dataclasses filled from YAML and `key=value` words. Unknown keys are errors.
 
-YAML is parsed by PyYAML and converted by pydantic, which reads `3e-4`, a string to PyYAML, as the number it is meant as.
+PyYAML reads the file, and pydantic converts the values: `3e-4` is text to PyYAML and becomes a number here.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ SAMPLING = FrameSampling(sources=2, targets=3, delta_max=12)
 def dataset(source=None, *, seed=0, stream=TRAIN_STREAM, crop=None, mask_group=4, resize_to=(32, 32)):
     source = source or SceneSource(SceneConfig(), SAMPLING, (32, 32))
     return ClipDataset(
-        source, seed=seed, stream=stream, sampling=SAMPLING, patches=16, crop=crop, resize_to=resize_to, mask_group=mask_group
+        source, seed=seed, stream=stream, sampling=SAMPLING, patches=16, crop=crop, resize_to=resize_to,
+        mask_group=mask_group,
     )  # fmt: skip
 
 
@@ -39,7 +40,7 @@ def test_a_sample_has_sources_then_targets_of_the_wanted_size():
     assert sample.frames.shape == (5, 32, 32, 3)
     assert sample.frames.dtype == torch.uint8
     assert sample.deltas.shape == (3,)
-    assert 4 <= sample.deltas.min()
+    assert sample.deltas.min() >= 4
     assert sample.deltas.max() <= 12
 
 

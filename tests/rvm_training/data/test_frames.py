@@ -44,7 +44,8 @@ def test_a_stride_thins_the_video_and_deltas_stay_in_frames_of_the_clip():
 
 
 @pytest.mark.parametrize(
-    "sampling", [FrameSampling(), FrameSampling(sources=1), FrameSampling(delta_origin="first"), FrameSampling(frame_stride=2)]
+    "sampling",
+    [FrameSampling(), FrameSampling(sources=1), FrameSampling(delta_origin="first"), FrameSampling(frame_stride=2)],
 )
 def test_the_shortest_video_gives_its_one_clip(sampling):
     choice = sampling.draw(np.random.default_rng(0), sampling.shortest)
@@ -61,8 +62,14 @@ def test_short_videos_allow_only_the_deltas_that_fit():
 
 @pytest.mark.parametrize(
     "options",
-    [{"sources": 0}, {"targets": 0}, {"delta_min": 0}, {"delta_min": 9, "delta_max": 8}, {"frame_stride": 0}]
-    + [{"delta_origin": "first", "delta_min": 3}],
+    [
+        {"sources": 0},
+        {"targets": 0},
+        {"delta_min": 0},
+        {"delta_min": 9, "delta_max": 8},
+        {"frame_stride": 0},
+        {"delta_origin": "first", "delta_min": 3},
+    ],
 )
 def test_settings_without_frames_are_refused(options):
     with pytest.raises(ValueError, match="frames: got"):

@@ -19,7 +19,11 @@ def manifest(tmp_path, video):
     video("in/a.mp4", frames=30)
     video("in/b.mkv", frames=40, gop=8)
     return Manifest.of(
-        [Clip("a.mp4", 0, 30, 25.0, "x"), Clip("b.mkv", 0, 20, 25.0, "y", 2.0), Clip("b.mkv", 20, 20, 25.0, "y", split="val")],
+        [
+            Clip("a.mp4", 0, 30, 25.0, "x"),
+            Clip("b.mkv", 0, 20, 25.0, "y", 2.0),
+            Clip("b.mkv", 20, 20, 25.0, "y", split="val"),
+        ],
         tmp_path / "in",
     )
 
@@ -66,7 +70,9 @@ def test_shards_of_others_are_indexed(tmp_path, video):
             info.size = len(content)
             shard.addfile(info, io.BytesIO(content))
     clips, problems = index_shards(path.parent, source="theirs", manifest_folder=tmp_path)
-    assert [(clip.path, clip.frames, clip.fps, clip.source) for clip in clips] == [("shards/00001.tar", 33, 25.0, "theirs")]
+    assert [(clip.path, clip.frames, clip.fps, clip.source) for clip in clips] == [
+        ("shards/00001.tar", 33, 25.0, "theirs")
+    ]
     assert len(problems) == 1
     assert "bad.mp4" in problems[0]
     clip = Manifest.of(clips, tmp_path)[0]

@@ -71,7 +71,7 @@ def test_only_what_is_needed_is_decoded(video, monkeypatch, numbers):
                 yield frame
 
     real_open = av.open
-    monkeypatch.setattr("rvm_training.data.video.av.open", lambda file: Counting(real_open(file)))
+    monkeypatch.setattr("rvm_training.data.video.av.open", lambda file, mode: Counting(real_open(file, mode)))
     monkeypatch.setattr("rvm_training.data.video._best_stream", lambda container, _: container.streams.video[0])
     assert numbers(read_frames(path, [105, 106, 107, 108, 182], 25)) == [105, 106, 107, 108, 182]
     # From the keyframe 100 to the frame after 108, then from the keyframe 180.

@@ -14,7 +14,13 @@ def test_defaults_are_the_papers_recipe():
     config = load()
     assert (config.model.preset, config.model.size) == ("rvm_small16_256", (256, 256))
     frames = config.data.frames
-    assert (frames.sources, frames.targets, frames.delta_min, frames.delta_max, frames.delta_origin) == (4, 4, 4, 48, "last")
+    assert (frames.sources, frames.targets, frames.delta_min, frames.delta_max, frames.delta_origin) == (
+        4,
+        4,
+        4,
+        48,
+        "last",
+    )
     assert config.objective.mask_ratio == 0.95
     optimizer = config.optimizer
     assert (optimizer.batch, optimizer.steps, optimizer.lr, optimizer.weight_decay) == (2048, 1_000_000, 1.5e-4, 0.05)

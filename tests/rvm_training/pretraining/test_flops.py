@@ -8,8 +8,8 @@ from rvm_training.data.frames import FrameSampling
 from rvm_training.pretraining.flops import forward_flops, matmul_rate, step_flops
 
 TINY = RVMConfig(
-    dim=8, encoder_depth=1, encoder_heads=2, encoder_mlp_dim=24, core_depth=1, core_heads=2, core_mlp_dim=20, patch_size=4,
-    base_grid=(2, 2), decoder=DecoderConfig(depth=1, dim=12, heads=2, mlp_dim=28, max_delta=64),
+    dim=8, encoder_depth=1, encoder_heads=2, encoder_mlp_dim=24, core_depth=1, core_heads=2, core_mlp_dim=20,
+    patch_size=4, base_grid=(2, 2), decoder=DecoderConfig(depth=1, dim=12, heads=2, mlp_dim=28, max_delta=64),
 )  # fmt: skip
 
 
@@ -29,7 +29,9 @@ def test_a_tiny_network_is_counted_as_by_hand():
     core = 2 * (4 * 2 * 5 * 8 * 8 + attention(5, 5, 8) * 2 + mlp(5, 8, 20))
     # Keys and values of the sources are projected once for all targets.
     cross = 2 * 12 * 12 * (2 * 15 + 2 * 10) + 4 * 15 * 10 * 12
-    decoder = 2 * (6 + 10) * 8 * 12 + 2 * 3 * 64 * 12 + cross + 3 * attention(5, 5, 12) + mlp(15, 12, 28) + 2 * 12 * 12 * 48
+    decoder = (
+        2 * (6 + 10) * 8 * 12 + 2 * 3 * 64 * 12 + cross + 3 * attention(5, 5, 12) + mlp(15, 12, 28) + 2 * 12 * 12 * 48
+    )
     counted = forward_flops(TINY, (8, 8), sampling, 0.75)
     assert counted == embed + encoder + core + decoder
     assert step_flops(TINY, (8, 8), sampling, 0.75) == 3 * counted

@@ -59,12 +59,24 @@ def test_the_plan_divides_what_is_sharded(tiny_run):
     count = sum(parameter.numel() for parameter in RVM(config).parameters())
     options = {"micro_batch": 1, "mask_ratio": 0.75, "checkpointing": "none", "half": False, "average": True}
     whole = memory_plan(config, (32, 32), SAMPLING, shards=1, **options)
-    assert (whole.parameters, whole.gradients, whole.optimizer, whole.average) == (4 * count, 4 * count, 8 * count, 4 * count)
+    assert (whole.parameters, whole.gradients, whole.optimizer, whole.average) == (
+        4 * count,
+        4 * count,
+        8 * count,
+        4 * count,
+    )
     assert whole.gathered == 0
     quarter = memory_plan(config, (32, 32), SAMPLING, shards=4, **options)
     assert quarter.parameters == -(-count * 4 // 4)
     assert quarter.gathered > 0
     assert quarter.activations == whole.activations
     assert quarter.total == sum(
-        (quarter.parameters, quarter.gradients, quarter.optimizer, quarter.average, quarter.gathered, quarter.activations)
+        (
+            quarter.parameters,
+            quarter.gradients,
+            quarter.optimizer,
+            quarter.average,
+            quarter.gathered,
+            quarter.activations,
+        )
     )

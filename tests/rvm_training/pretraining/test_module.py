@@ -187,7 +187,9 @@ def test_a_gradient_that_is_no_number_stops_and_spoils_no_checkpoint(tiny_run, m
 
 
 def test_a_state_that_diverges_stops_the_run(tiny_run):
-    with pytest.raises(TrainingStopped, match=r"the recurrent state's root mean square is .* above log\.max_state_rms 0\.01"):
+    with pytest.raises(
+        TrainingStopped, match=r"the recurrent state's root mean square is .* above log\.max_state_rms 0\.01"
+    ):
         fit(tiny_run("log.max_state_rms=0.01"))
 
 
@@ -221,7 +223,9 @@ def test_bad_videos_are_listed_and_training_goes_on(tiny_run, manifest_words):
 
 def test_too_many_bad_videos_stop_the_run(tiny_run, manifest_words):
     config = tiny_run("name=many", "optimizer.batch=64", "optimizer.steps=10", *manifest_words(8.0))
-    with pytest.raises(TrainingStopped, match=r"of 256 clips could not be decoded, more than the share 0\.02 .*quarantine"):
+    with pytest.raises(
+        TrainingStopped, match=r"of 256 clips could not be decoded, more than the share 0\.02 .*quarantine"
+    ):
         fit(config)
 
 

@@ -52,7 +52,9 @@ def test_objects_move_and_hide_each_other():
 
 
 def test_scenes_look_alike_at_any_size():
-    small, large = (random_scene(np.random.default_rng(2), size, size, SceneConfig(noise_square_share=0)) for size in (64, 128))
+    small, large = (
+        random_scene(np.random.default_rng(2), size, size, SceneConfig(noise_square_share=0)) for size in (64, 128)
+    )
     share = [np.mean(scene.mask(0) > 0) for scene in (small, large)]
     assert abs(share[0] - share[1]) < 0.1
 

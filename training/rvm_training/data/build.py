@@ -43,7 +43,9 @@ def probe_clips(
         if item.seconds is not None:
             first, last = math.floor(item.seconds[0] * fps), min(frames, math.ceil(item.seconds[1] * fps))
         if first >= last:
-            problems.append(f"{item.path}: the stretch {item.seconds} s has no frames; the video has {frames / fps:.1f} s")
+            problems.append(
+                f"{item.path}: the stretch {item.seconds} s has no frames; the video has {frames / fps:.1f} s"
+            )
             continue
         path = relative_path(item.path, folder)
         clips.append(Clip(path, first, last - first, fps, source, weight, item.split))

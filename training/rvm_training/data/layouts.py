@@ -91,7 +91,9 @@ def _ssv2(folder: Path, _: float) -> Iterator[Found]:
     for word, split in (("train", "train"), ("validation", "val")):
         labels = sorted(folder.rglob(f"*{word}.json"))
         if not labels:
-            raise FileNotFoundError(f"{folder}: no file that ends in {word}.json; it says which videos are of that split")
+            raise FileNotFoundError(
+                f"{folder}: no file that ends in {word}.json; it says which videos are of that split"
+            )
         try:
             ids = [str(item["id"]) for item in json.loads(labels[0].read_text(encoding="utf-8"))]
         except (ValueError, KeyError, TypeError) as error:
@@ -116,7 +118,8 @@ def _ytbb(folder: Path, val_share: float) -> Iterator[Found]:
                         segments.setdefault((youtube_id, class_id, object_id), []).append(int(milliseconds) / 1000)
                 except ValueError as error:
                     raise ValueError(
-                        f"{table}: got the row {row[:5]}, expected youtube_id, timestamp_ms, class_id, class_name, object_id"
+                        f"{table}: got the row {row[:5]}, expected youtube_id, timestamp_ms, class_id, class_name, "
+                        "object_id"
                     ) from error
         # Several objects are annotated over the same seconds.
         stretches = {(key[0], min(times), max(times)) for key, times in segments.items()}
@@ -127,7 +130,9 @@ def _ytbb(folder: Path, val_share: float) -> Iterator[Found]:
 LAYOUTS: dict[str, Layout] = {
     "folder": Layout("videos", "videos at any depth; train/ and val/ at the top are taken for the splits", _folder),
     "howto100m": Layout("howto100m", "videos named by their YouTube id", _by_id),
-    "kinetics700": Layout("k700", "train/ and val/ (or validate/) with <id>_<begin>_<end>.mp4, or class folders", _kinetics),
+    "kinetics700": Layout(
+        "k700", "train/ and val/ (or validate/) with <id>_<begin>_<end>.mp4, or class folders", _kinetics
+    ),
     "ssv2": Layout("ssv2", "<id>.webm, and label files that end in train.json and validation.json", _ssv2),
     "ytbb": Layout("ytbb", "<youtube id>.mp4 and yt_bb_detection_{train,validation}.csv", _ytbb),
     "yt8m": Layout("yt8m", "videos named by their YouTube id", _by_id),

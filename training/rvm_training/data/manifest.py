@@ -9,7 +9,7 @@
 | source | text | dataset it belongs to; the mixture gives weights by this name |
 | weight | float | relative share of the row within its source |
 | split | text | `train` or `val`, or what the dataset calls it |
-| offset, size | integer, optional | place of the video's bytes inside a tar shard; size 0 means that the file is the video |
+| offset, size | integer, optional | place of the video's bytes inside a tar shard; size 0: the file is the video |
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Clip:
 
 
 class Manifest:
-    """A table of clips, held as columns: a hundred million rows fit in memory, and no row is an object until asked for."""
+    """A table of clips, held as columns: no row is an object until it is asked for."""
 
     def __init__(self, table: pa.Table, folder: Path, name: str = "manifest") -> None:
         """Take a table with the schema's columns; `folder` is where relative paths start.

@@ -56,7 +56,7 @@ def probe(file: str | BinaryIO) -> tuple[int, float]:
         VideoError: it cannot be opened, or has no video stream.
     """
     try:
-        with av.open(file) as container:
+        with av.open(file, "r") as container:
             stream = _best_stream(container, file)
             rate = stream.average_rate or stream.guessed_rate
             if not rate:
@@ -66,7 +66,7 @@ def probe(file: str | BinaryIO) -> tuple[int, float]:
                 frames = round(stream.duration * stream.time_base * rate)
             if not frames:
                 # Matroska and WebM give no stream duration: packets are counted without decoding them.
-                frames = sum(1 for packet in container.demux(stream) if packet.size)
+                frames = sum(packet.size > 0 for packet in container.demux(stream))
             return int(frames), float(rate)
     except (av.FFmpegError, OSError) as error:
         raise VideoError(f"{_name(file)}: cannot be opened ({error})") from error
@@ -74,7 +74,7 @@ def probe(file: str | BinaryIO) -> tuple[int, float]:
 
 def _read_pyav(file: str | BinaryIO, seconds: Sequence[float]) -> list[U8]:
     try:
-        with av.open(file) as container:
+        with av.open(file, "r") as container:
             stream = _best_stream(container, file)
             # The workers are the parallelism; a decoder's own threads would only fight over the cores.
             stream.thread_type = "NONE"
@@ -113,7 +113,9 @@ class _Reader:
             self._current, self._next = self._next, following
         if self._current is None:
             first, time = self._seconds(self._pts(self._next)), self._seconds(wanted)
-            raise VideoError(f"{self._name}: the first frame is at {first:.3f} s, expected one at {time:.3f} s or before")
+            raise VideoError(
+                f"{self._name}: the first frame is at {first:.3f} s, expected one at {time:.3f} s or before"
+            )
         return _rgb(self._current)
 
     def _show_last(self, wanted: int) -> U8:

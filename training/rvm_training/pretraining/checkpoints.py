@@ -1,7 +1,7 @@
 """Checkpoints of a run: written whole or not at all, thinned out, found again.
 
-A checkpoint is a folder `step_00001000` with `config.yaml` and `state.ckpt`, which is a file, or with sharding a folder of
-torch.distributed.checkpoint. It is written under another name and renamed when complete, so that a process killed at
+A checkpoint is a folder `step_00001000` with `config.yaml` and `state.ckpt`, which is a file, or with sharding a folder
+of torch.distributed.checkpoint. It is written under another name and renamed when complete, so that a process killed at
 any moment leaves the one before it in place.
 """
 

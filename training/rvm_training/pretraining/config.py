@@ -1,8 +1,8 @@
 """The configuration of a pretraining run. The defaults are the paper's recipe, as far as it is known.
 
-The paper says: 4 source frames, 4 targets 4 to 48 frames later, 95% masked, 256x256, AdamW with warm-up and cosine, batch
-2048, a million steps, bfloat16 with float32 loss and softmax. Third-hand and unconfirmed: the optimizer's numbers, the
-crop's and the mixture's. Unknown: the frame rates of the datasets.
+The paper says: 4 source frames, 4 targets 4 to 48 frames later, 95% masked, 256x256, AdamW with warm-up and cosine,
+batch 2048, a million steps, bfloat16 with float32 loss and softmax. Third-hand and unconfirmed: the optimizer's
+numbers, the crop's and the mixture's. Unknown: the frame rates of the datasets.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class ModelConfig:
     sizes: RVMConfig | None = None
     """Sizes one by one. The position code is made for the training size, whatever `base_grid` says."""
     init: str | None = None
-    """Start from these weights, with their sizes: a .npz or .safetensors file with a decoder, or the name of a downloaded
-    released model."""
+    """Start from these weights, with their sizes: a .npz or .safetensors file with a decoder, or the name of a
+    downloaded released model."""
     aggregator: Literal["gated", "self_attention"] = "gated"
     """What turns encoded frames into features: the recurrent core, or self-attention over the whole clip (the paper's
     ablation; it cannot stream)."""
@@ -40,7 +40,9 @@ class ModelConfig:
         """Refuse anything but one origin of the sizes."""
         given = [name for name in ("preset", "sizes", "init") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"model: got {given or 'nothing'}, expected exactly one of preset, sizes, init (others null)")
+            raise ValueError(
+                f"model: got {given or 'nothing'}, expected exactly one of preset, sizes, init (others null)"
+            )
         if self.init is None:
             self.scratch()
 
@@ -78,7 +80,8 @@ class DataConfig:
     backend: Backend = "pyav"
     """Video decoder; torchcodec is an optional package that needs FFmpeg."""
     resize_on: Literal["auto", "worker", "device"] = "auto"
-    """Where crops are resized. `auto` is the GPU where there is one: worth it for videos stored near the training size."""
+    """Where crops are resized. `auto` is the GPU where there is one, which is right for videos stored near the
+    training size."""
     max_bad_share: float = 0.02
     """Training stops when more than this share of the clips drawn since the start cannot be decoded."""
 
@@ -108,7 +111,8 @@ class ObjectiveConfig:
             raise ValueError("objective: got a negative weight, expected 0 or more")
         if (self.perceptual > 0) != (self.perceptual_model is not None):
             raise ValueError(
-                f"perceptual: got weight {self.perceptual} and model {self.perceptual_model!r}, expected both or neither"
+                f"perceptual: got weight {self.perceptual} and model {self.perceptual_model!r}, expected both or "
+                "neither"
             )
 
 
@@ -157,11 +161,11 @@ class MachineConfig:
     nodes: int = 1
     """Machines. Under SLURM it must equal the job's."""
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
-    """`ddp` replicates the network, `fsdp` shards parameters, gradients and optimizer state (FSDP2). `auto` is one process
-    or `ddp`."""
+    """`ddp` replicates the network, `fsdp` shards parameters, gradients and optimizer state (FSDP2). `auto` is one
+    process or `ddp`."""
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
-    """Of matrix products; parameters, loss, norms and softmax stay float32. `auto` is bfloat16 on a GPU, float32 on a CPU,
-    where bfloat16 is slower."""
+    """Of matrix products; parameters, loss, norms and softmax stay float32. `auto` is bfloat16 on a GPU, float32 on a
+    CPU, where bfloat16 is slower."""
     micro_batch: int = 64
     """Most clips on a device at once; gradients accumulate until the batch is full."""
     checkpointing: Literal["none", "step", "block"] = "none"

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torch.distributed.checkpoint as dcp
 from torch import Tensor
+from torch.distributed.checkpoint.state_dict_loader import load as load_sharded
 
 from rvm_model.config import RVMConfig
 from rvm_model.rvm import RVM
@@ -49,7 +49,9 @@ def consolidate(checkpoint: Path, which: Which | None = None) -> RVM:
         network = RVM(RVMConfig.from_dict(rest[SIZES]))
     if state.is_dir():
         weights = {name: torch.empty(tensor.shape) for name, tensor in network.state_dict().items()}
-        dcp.load({"state_dict": {prefix + name: tensor for name, tensor in weights.items()}}, checkpoint_id=state, no_dist=True)
+        # Filled in place.
+        wanted = {"state_dict": {prefix + name: tensor for name, tensor in weights.items()}}
+        load_sharded(wanted, checkpoint_id=state, no_dist=True)
     else:
         stored: dict[str, Tensor] = rest["state_dict"]
         weights = {name.removeprefix(prefix): tensor for name, tensor in stored.items() if name.startswith(prefix)}

@@ -131,4 +131,4 @@ class _TimedLoader(DataLoader[Sample]):
             began = time.perf_counter()
             batch = next(batches)
             self._report(time.perf_counter() - began)
-            yield batch  # type: ignore[misc]
+            yield batch

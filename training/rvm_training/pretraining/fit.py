@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
 import torch
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
-from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
 from lightning.pytorch.utilities import rank_zero_info
 
@@ -56,7 +55,7 @@ def fit(config: TrainConfig) -> FitResult:
     module = Pretraining(config)
     patches = network_sizes(config.model).token_count(*config.model.size) - 1
     preemption = Preemption()
-    quarantine = Quarantine(config.folder, config.data.max_bad_share)
+    data = ClipDataModule(config, patches=patches, accumulate=accumulate, micro_batch=micro_batch)
     trainer = L.Trainer(
         accelerator="cuda" if _on_gpu(config.machine) else "cpu",
         devices=devices,
@@ -69,7 +68,7 @@ def fit(config: TrainConfig) -> FitResult:
         val_check_interval=config.log.validate_every * accumulate,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # The samplers know the processes themselves.
-        callbacks=_callbacks(config, quarantine, preemption),
+        callbacks=_callbacks(config, data, preemption),
         logger=_loggers(config, 0 if resume is None else step_of(resume)),
         log_every_n_steps=1,
         enable_model_summary=False,
@@ -81,7 +80,6 @@ def fit(config: TrainConfig) -> FitResult:
         configuration.save(config, config.folder / CONFIG)
     if resume is not None:
         rank_zero_info(f"going on from {resume}")
-    data = ClipDataModule(config, patches=patches, accumulate=accumulate, micro_batch=micro_batch)
     checkpoint = None if resume is None else str(resume / STATE)
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     return FitResult(config.folder, trainer.global_step, preemption.received)
@@ -120,11 +118,11 @@ def split_batch(batch: int, world_size: int, machine: MachineConfig) -> tuple[in
         ValueError: the batch cannot be dealt out evenly.
     """
     if batch % world_size:
-        raise ValueError(f"optimizer.batch: got {batch} for {world_size} processes, expected a multiple of their number")
+        raise ValueError(
+            f"optimizer.batch: got {batch} for {world_size} processes, expected a multiple of their number"
+        )
     mine = batch // world_size
-    accumulate = next(
-        count for count in range(math.ceil(mine / machine.micro_batch), mine + 1) if mine % count == 0
-    )
+    accumulate = next(count for count in range(math.ceil(mine / machine.micro_batch), mine + 1) if mine % count == 0)
     return mine // accumulate, accumulate
 
 
@@ -145,10 +143,10 @@ def _strategy(machine: MachineConfig, world_size: int) -> str | Strategy:
     return "ddp" if machine.strategy == "ddp" or world_size > 1 else "auto"
 
 
-def _callbacks(config: TrainConfig, quarantine: Quarantine, preemption: Preemption) -> Sequence[Callback]:
+def _callbacks(config: TrainConfig, data: ClipDataModule, preemption: Preemption) -> list[Callback]:
     # In this order after each batch: count, report and check, answer signals, save.
-    bar = TQDMProgressBar(refresh_rate=1)
-    return [quarantine, Monitor(quarantine), preemption, Checkpoints(config), bar]
+    quarantine = Quarantine(config.folder, config.data.max_bad_share)
+    return [quarantine, Monitor(quarantine, data), preemption, Checkpoints(config), TQDMProgressBar()]
 
 
 def _loggers(config: TrainConfig, first_step: int) -> list[Logger]:

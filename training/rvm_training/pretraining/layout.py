@@ -21,8 +21,8 @@ Checkpointing = Literal["none", "step", "block"]
 def recompute(network: RVM, what: Checkpointing) -> None:
     """Let the backward pass compute activations again instead of keeping them.
 
-    `step` keeps the inputs of the encoder's and the core's calls, so of each recurrent step only its state and frame, and
-    of each decoder block its tokens. `block` keeps the tokens between all transformer blocks.
+    `step` keeps the inputs of the encoder's and the core's calls, so of each recurrent step only its state and frame,
+    and of each decoder block its tokens. `block` keeps the tokens between all transformer blocks.
     """
     if what == "none":
         return

@@ -1,7 +1,8 @@
 """How much memory a training step takes, found by running it on tensors without data.
 
-Shapes are computed, contents are not, so the largest network is measured on a laptop in seconds. Counted are all tensors
-alive at once at the worst moment of a step; what the allocator wastes between them and what libraries keep is not.
+Shapes are computed, contents are not, so the largest network is measured on a laptop in seconds. Counted are all
+tensors alive at once at the worst moment of a step; what the allocator wastes between them and what libraries keep is
+not.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class PeakMemory(TorchDispatchMode):
     """Largest sum of the bytes of all tensors made within it that were alive at once."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.peak = 0
         self._alive = 0
         self._storages: weakref.WeakKeyDictionary[Any, None] = weakref.WeakKeyDictionary()

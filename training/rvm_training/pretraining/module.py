@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.distributed.tensor import DTensor
@@ -33,12 +35,11 @@ from rvm_training.pretraining.layout import compile_blocks, recompute, shard
 from rvm_training.pretraining.meter import Meter
 from rvm_training.pretraining.optimizer import learning_rate, make_optimizer, update_average
 
-
 SIZES = "network_config"
 """Entry of a checkpoint that holds the network's sizes."""
 
 
-class TrainingStopped(RuntimeError):
+class TrainingStopped(RuntimeError):  # noqa: N818 (a state, as Lightning and Python name theirs)
     """Training went wrong in a way that more steps would not mend. The message says what to look at."""
 
 
@@ -137,7 +138,7 @@ class Pretraining(L.LightningModule):
         self,
         epoch: int,
         batch_idx: int,
-        optimizer: Optimizer,
+        optimizer: Optimizer | LightningOptimizer,
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
         """Step, then move the average of the weights."""
@@ -156,13 +157,15 @@ class Pretraining(L.LightningModule):
         Raises:
             TrainingStopped: it is not finite, so the weights are spoilt.
         """
-        norm = float("nan") if self._grad_norm is None else float(self._grad_norm)
-        if self._grad_norm is not None and norm != norm or norm == float("inf"):
+        if self._grad_norm is None:
+            return {}
+        norm = float(self._grad_norm)
+        if not math.isfinite(norm):
             raise TrainingStopped(
                 f"the gradient's norm is {norm} at step {self.trainer.global_step}: training stops, and the last "
-                "checkpoint is from before. Look at train/loss and grad_norm before it: a rise over many steps asks for a "
-                "lower optimizer.lr, a longer warmup_steps or a smaller clip_norm; a sudden one for the clips of that step "
-                "(quarantine.csv, pictures/), or for machine.precision=float32"
+                "checkpoint is from before. Look at train/loss and grad_norm before it: a rise over many steps asks "
+                "for a lower optimizer.lr, a longer warmup_steps or a smaller clip_norm; a sudden one for the clips of "
+                "that step (quarantine_*.csv, pictures/), or for machine.precision=float32"
             )
         return {"grad_norm": norm}
 
@@ -238,15 +241,15 @@ def check_masking(network: RVM, config: TrainConfig) -> None:
     patches = network.config.token_count(*config.model.size) - 1
     if visible_count(patches, config.objective.mask_ratio) == 0 and config.objective.mask_ratio < 1:
         raise ValueError(
-            f"objective.mask_ratio: {config.objective.mask_ratio} leaves none of {patches} patches visible; take larger "
-            "frames, smaller patches or a lower ratio (1.0 hides all on purpose)"
+            f"objective.mask_ratio: {config.objective.mask_ratio} leaves none of {patches} patches visible; take "
+            "larger frames, smaller patches or a lower ratio (1.0 hides all on purpose)"
         )
 
 
 def _ssim(predicted: Tensor, targets: Tensor) -> Tensor:
     """Structural similarity per clip [B] of frames [B, T, H, W, 3] in [0, 1]."""
     batch, count = predicted.shape[:2]
-    images = (x.flatten(0, 1).movedim(-1, 1) for x in (predicted, targets))
-    per_image = structural_similarity_index_measure(*images, data_range=1.0, reduction="none")
+    made, wanted = (frames.flatten(0, 1).movedim(-1, 1) for frames in (predicted, targets))
+    per_image = structural_similarity_index_measure(made, wanted, data_range=1.0, reduction="none")
     assert isinstance(per_image, Tensor)
     return per_image.reshape(batch, count).mean(1)

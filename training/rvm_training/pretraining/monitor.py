@@ -1,4 +1,4 @@
-"""Reports while training runs: metrics to CSV, TensorBoard and the progress bar, pictures, and the stop on divergence."""
+"""Reports while training runs: metrics, pictures, and the stop when the state diverges."""
 
 from __future__ import annotations
 
@@ -21,15 +21,17 @@ from rvm_training.pretraining.quarantine import Quarantine
 class Monitor(L.Callback):
     """Reports every `log.every` steps and after each validation. It must stand before the checkpoint callback."""
 
-    def __init__(self, quarantine: Quarantine) -> None:
+    def __init__(self, quarantine: Quarantine, data: ClipDataModule) -> None:
         self._quarantine = quarantine
+        self._data = data
+        self._validation_began = 0.0
         self._reported_step = 0
         self._reported_at = 0.0
         self._flops_per_clip = 0
         self._ceiling = 0.0
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Measure what this device can do, once."""
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Measure what this device can do, once, while nothing else runs."""
         assert isinstance(pl_module, Pretraining)
         config = pl_module.config
         self._flops_per_clip = step_flops(
@@ -37,6 +39,9 @@ class Monitor(L.Callback):
         )
         half = trainer.precision == "bf16-mixed"
         self._ceiling = matmul_rate(pl_module.device, torch.bfloat16 if half else torch.float32)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock."""
         self._restart(trainer)
 
     def on_train_batch_end(
@@ -67,7 +72,7 @@ class Monitor(L.Callback):
                 logger.save()
             draw_curves(read_metrics(folder), folder / "curve.png")
         pl_module.example = None
-        # The time of a validation is nobody's training time.
+        # Not counted as training.
         self._reported_at += time.perf_counter() - self._validation_began
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -85,26 +90,26 @@ class Monitor(L.Callback):
         if not means.get("state_rms", 0.0) <= config.log.max_state_rms:
             raise TrainingStopped(
                 f"the recurrent state's root mean square is {means['state_rms']:.3g} at step {step}, above "
-                f"log.max_state_rms {config.log.max_state_rms}: it diverges. Lower optimizer.lr, warm up longer, or start "
-                "from an earlier checkpoint; grad_norm and train/state_rms in metrics.csv show when it began"
+                f"log.max_state_rms {config.log.max_state_rms}: it diverges. Lower optimizer.lr, warm up longer, or "
+                "start from an earlier checkpoint; grad_norm and train/state_rms in metrics.csv show when it began"
             )
-        assert isinstance(trainer.datamodule, ClipDataModule)  # type: ignore[attr-defined]
         seconds = time.perf_counter() - self._reported_at
         clips = (step - self._reported_step) * config.optimizer.batch
         named["lr"] = learning_rate(step - 1, config.optimizer)
         named["clips_per_s"] = clips / seconds
-        named["data_wait_share"] = trainer.datamodule.waited / seconds  # type: ignore[attr-defined]
+        named["data_wait_share"] = self._data.waited / seconds
         rate = clips * self._flops_per_clip / seconds / trainer.world_size
         named["flop_utilisation"] = rate / self._ceiling
         _log(trainer, named)
-        shown = {name: named[name] for name in ("train/loss", "train/psnr", "clips_per_s", "lr") if name in named}
-        pl_module.log_dict(shown, prog_bar=True, logger=False)
+        for name in ("train/loss", "train/psnr", "clips_per_s", "lr"):
+            if name in named:
+                pl_module.log(name, named[name], prog_bar=True, logger=False)
         self._restart(trainer)
 
     def _restart(self, trainer: L.Trainer) -> None:
         self._reported_step = trainer.global_step
         self._reported_at = time.perf_counter()
-        trainer.datamodule.waited = 0.0  # type: ignore[attr-defined]
+        self._data.waited = 0.0
 
 
 def _log(trainer: L.Trainer, values: dict[str, float]) -> None:

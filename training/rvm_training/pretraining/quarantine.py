@@ -51,8 +51,9 @@ class Quarantine(L.Callback):
         share = bad / drawn if drawn else 0.0
         if drawn >= _LEAST_DRAWN and share > self._max_bad_share:
             raise TrainingStopped(
-                f"{bad:.0f} of {drawn:.0f} clips could not be decoded, more than the share {self._max_bad_share} that is "
-                f"allowed; {self._folder}/quarantine_*.csv names them. Mend or remove them, or raise data.max_bad_share"
+                f"{bad:.0f} of {drawn:.0f} clips could not be decoded, more than the share {self._max_bad_share} that "
+                f"is allowed; {self._folder}/quarantine_*.csv names them. Mend or remove them, or raise "
+                "data.max_bad_share"
             )
         return {"bad_share": share}
 

@@ -19,7 +19,7 @@ from rvm_training.synthetic.textures import texture
 
 @dataclass(frozen=True)
 class SceneConfig:
-    """What random scenes hold. Lengths are shares of the image's shorter side, so that a scene looks alike at any size."""
+    """What random scenes hold. Lengths are shares of the image's shorter side: a scene looks alike at any size."""
 
     objects: tuple[int, int] = (1, 5)
     """Fewest and most objects."""

@@ -29,15 +29,14 @@ class Wave:
         return sum(a * math.sin(w * t + p) for a, w, p in terms)
 
 
-def random_wave(
-    rng: np.random.Generator, amplitude: float, period: tuple[float, float], terms: int = 1
-) -> Wave:
+def random_wave(rng: np.random.Generator, amplitude: float, period: tuple[float, float], terms: int = 1) -> Wave:
     """Draw sinusoids of at most that amplitude together, with periods in frames from that range."""
     if amplitude == 0:
         return Wave()
     amplitudes = rng.uniform(0, amplitude / terms, terms)
     frequencies = 2 * np.pi / rng.uniform(*period, terms)
-    return Wave(tuple(amplitudes.tolist()), tuple(frequencies.tolist()), tuple(rng.uniform(0, 2 * np.pi, terms).tolist()))
+    phases = rng.uniform(0, 2 * np.pi, terms)
+    return Wave(tuple(amplitudes.tolist()), tuple(frequencies.tolist()), tuple(phases.tolist()))
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ class NoiseSquareConfig:
     cell: int = 2
     """Pixels per noise value."""
     speed: tuple[float, float] = (1.0, 4.0)
-    """Slowest and fastest motion along each axis in pixels per frame, at a short side of 128; larger images scale it."""
+    """Slowest and fastest motion along each axis in pixels per frame at a short side of 128; it grows with it."""
 
     def __post_init__(self) -> None:
         """Refuse a square that does not fit."""

@@ -80,7 +80,7 @@ class Scene:
         """The picture at time t, RGB uint8 [height, width, 3]."""
         if self.optics.shutter:
             times = t + self.optics.shutter * np.linspace(-0.5, 0.5, 5)
-            image = np.mean([self._composite(float(time)) for time in times], axis=0, dtype=np.float32)
+            image = np.stack([self._composite(float(time)) for time in times]).mean(axis=0)
         else:
             image = self._composite(t)
         return self._photographed(image, t)

@@ -35,7 +35,7 @@ def filled(points: npt.NDArray[np.float64], size: int) -> F32:
     bits = 4  # Fractional bits of cv2's coordinates.
     fixed = np.rint(points * 2**bits).astype(np.int32)
     cv2.fillPoly(alpha, [fixed], 255, cv2.LINE_AA, bits)
-    return alpha.astype(np.float32) / 255
+    return alpha.astype(np.float32) / np.float32(255)
 
 
 def _angles(count: int) -> npt.NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""What surfaces look like: windows of scikit-image's photographs and procedural patterns, all from a random generator."""
+"""What surfaces look like: windows of scikit-image's photographs, and procedural patterns."""
 
 from __future__ import annotations
 
@@ -153,8 +153,7 @@ def _jittered(rng: np.random.Generator, image: U8) -> U8:
     return np.asarray(cv2.LUT(image, table[None]), np.uint8)
 
 
-def _rgb(image: npt.NDArray[np.generic]) -> U8:
-    image = np.asarray(image, np.uint8)
+def _rgb(image: U8) -> U8:
     if image.ndim == 2:
         image = np.repeat(image[..., None], 3, axis=2)
     scale = 512 / min(image.shape[:2])
