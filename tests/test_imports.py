@@ -19,24 +19,8 @@ ROS = {"ament_index_python", "builtin_interfaces", "cv_bridge", "rclpy"} | {
 ALLOWED = {
     "rvm_model": {"numpy", "safetensors", "torch", "tqdm", "onnxruntime", "tensorrt"},
     "rvm_ros": {"av", "cv2", "numpy", "rosbags", "rvm_model", "torch", "tqdm", "rcl_interfaces", "std_srvs"} | ROS,
-    "rvm_training": {
-        "av",
-        "cv2",
-        "fsspec",
-        "lightning",
-        "matplotlib",
-        "numpy",
-        "pyarrow",
-        "pydantic",
-        "rosbags",
-        "rvm_model",
-        "skimage",
-        "torch",
-        "torchcodec",
-        "torchmetrics",
-        "tqdm",
-        "yaml",
-    },  # fmt: skip
+    "rvm_training": {"lightning", "matplotlib", "pyarrow", "pydantic", "skimage", "torchcodec", "torchmetrics", "yaml"}
+    | {"av", "cv2", "fsspec", "numpy", "rosbags", "rvm_model", "torch", "tqdm"},
 }
 
 

@@ -48,22 +48,17 @@ def tiny_run(tiny_config, tmp_path):
     return lambda *words: tiny_config(tmp_path, *words)
 
 
-def train(words: list[str], **options: Any) -> subprocess.Popen:
-    """Start `rvm train` in a process of its own, as a user does."""
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'training'}", "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "rvm_training", "train", *words],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options,
-    )  # fmt: skip
-
-
 @pytest.fixture
 def start_training():
-    """Starter of training processes, which are killed when the test ends."""
+    """Starter of `rvm train` as a user starts it, with an optional launcher before it; killed when the test ends."""
     started = []
 
-    def start(words: list[str]) -> subprocess.Popen:
-        started.append(train(words))
+    def start(words: list[str], launcher: tuple[str, ...] = ()) -> subprocess.Popen:
+        environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'training'}", "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, *launcher, "-m", "rvm_training", "train", *words]
+        started.append(
+            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        )
         return started[-1]
 
     yield start

@@ -11,7 +11,7 @@ import torch
 from rvm_training import configuration
 from rvm_training.pretraining.checkpoints import STATE, complete, latest
 from rvm_training.pretraining.curve import read_metrics
-from rvm_training.pretraining.fit import check_resumable, fit, split_batch
+from rvm_training.pretraining.fit import check_resumable, fit
 
 WAIT_S = 120
 
@@ -156,7 +156,8 @@ def test_the_number_of_processes_may_change_on_the_way(tiny_words, tiny_run, ref
     name = "name=resized"
     finish(start_training([*tiny_words, name, "machine.devices=2", "machine.stop_at_step=2"]))
     assert fit(tiny_run(name, "machine.stop_at_step=4")).step == 4
-    finish(start_training([*tiny_words, name, "machine.devices=4"]))
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=4")
+    finish(start_training([*tiny_words, name, "machine.devices=4"], torchrun))
     assert_same_curve(losses(tiny_run(name).folder), reference.losses, 1e-5)
 
 
@@ -187,20 +188,6 @@ def test_a_run_can_be_started_again_only_as_itself(tiny_run):
     fit(tiny_run("machine.stop_at_step=2"))
     with pytest.raises(ValueError, match=r"step_00000002 belongs to a run with other settings: seed was 0, is 1"):
         fit(tiny_run("seed=1"))
-
-
-@pytest.mark.parametrize(
-    ("batch", "world", "micro", "expected"),
-    [(2048, 8, 64, (64, 4)), (2048, 256, 64, (8, 1)), (32, 1, 32, (32, 1)), (30, 1, 8, (6, 5)), (7, 1, 3, (1, 7))],
-)
-def test_batches_split_into_equal_parts_that_fit(tiny_run, batch, world, micro, expected):
-    machine = tiny_run(f"machine.micro_batch={micro}").machine
-    assert split_batch(batch, world, machine) == expected
-
-
-def test_a_batch_that_cannot_be_dealt_out_is_refused(tiny_run):
-    with pytest.raises(ValueError, match="got 30 for 4 processes, expected a multiple"):
-        split_batch(30, 4, tiny_run().machine)
 
 
 def test_the_runs_folder_holds_configuration_curve_and_pictures(tiny_run):

@@ -19,11 +19,17 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="rvm train", description=__doc__)
     parser.add_argument("--config", type=Path, help="YAML file; what it leaves out has the paper's value")
     parser.add_argument("--print-config", action="store_true", help="print every field with its meaning, and stop")
+    parser.add_argument("--memory-plan", action="store_true", help="print what a device needs for it, and stop")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="for example optimizer.lr=3e-4")
     args = parser.parse_args(arguments)
     config = configuration.load(TrainConfig, args.config, args.settings)
     if args.print_config:
         print(configuration.commented(config))
+        return 0
+    if args.memory_plan:
+        from rvm_training.pretraining.memory import plan_table
+
+        print(plan_table(config))
         return 0
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # Its advertisements and states of loops.
     from rvm_training.pretraining.fit import fit  # Lightning takes seconds to import.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from rvm_training import configuration
 from rvm_training.pretraining.checkpoints import CONFIG, STATE, Checkpoints, latest, step_of
 from rvm_training.pretraining.config import MachineConfig, TrainConfig
 from rvm_training.pretraining.datamodule import ClipDataModule
+from rvm_training.pretraining.layout import split_batch
 from rvm_training.pretraining.module import Pretraining, network_sizes
 from rvm_training.pretraining.monitor import Monitor
 from rvm_training.pretraining.preemption import Preemption
@@ -51,7 +51,9 @@ def fit(config: TrainConfig) -> FitResult:
     if resume is not None:
         check_resumable(configuration.load(TrainConfig, resume / CONFIG), config, resume)
     devices = device_count(config.machine)
-    micro_batch, accumulate = split_batch(config.optimizer.batch, devices * config.machine.nodes, config.machine)
+    micro_batch, accumulate = split_batch(
+        config.optimizer.batch, devices * config.machine.nodes, config.machine.micro_batch
+    )
     module = Pretraining(config)
     patches = network_sizes(config.model).token_count(*config.model.size) - 1
     preemption = Preemption()
@@ -109,21 +111,6 @@ def device_count(machine: MachineConfig) -> int:
     if machine.devices is not None:
         return machine.devices
     return torch.cuda.device_count() if _on_gpu(machine) else 1
-
-
-def split_batch(batch: int, world_size: int, machine: MachineConfig) -> tuple[int, int]:
-    """Split the global batch: (clips of a micro-batch, micro-batches per process and step).
-
-    Raises:
-        ValueError: the batch cannot be dealt out evenly.
-    """
-    if batch % world_size:
-        raise ValueError(
-            f"optimizer.batch: got {batch} for {world_size} processes, expected a multiple of their number"
-        )
-    mine = batch // world_size
-    accumulate = next(count for count in range(math.ceil(mine / machine.micro_batch), mine + 1) if mine % count == 0)
-    return mine // accumulate, accumulate
 
 
 def _on_gpu(machine: MachineConfig) -> bool:

@@ -18,6 +18,26 @@ from rvm_model.rvm import RVM
 Checkpointing = Literal["none", "step", "block"]
 
 
+def split_batch(batch: int, world_size: int, micro_batch: int) -> tuple[int, int]:
+    """Split the global batch: (clips of a micro-batch, micro-batches per process and step).
+
+    Args:
+        batch: clips per step over all processes.
+        world_size: processes.
+        micro_batch: most clips of a micro-batch.
+
+    Raises:
+        ValueError: the batch cannot be dealt out evenly.
+    """
+    if batch % world_size:
+        raise ValueError(
+            f"optimizer.batch: got {batch} for {world_size} processes, expected a multiple of their number"
+        )
+    mine = batch // world_size
+    accumulate = next(count for count in range(-(-mine // micro_batch), mine + 1) if mine % count == 0)
+    return mine // accumulate, accumulate
+
+
 def recompute(network: RVM, what: Checkpointing) -> None:
     """Let the backward pass compute activations again instead of keeping them.
 
