@@ -26,6 +26,7 @@ help:
 	@echo "make test    all tests; ARGS='-k name -x' goes to pytest"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   how fast the model runs on this machine"
+	@echo "make bench-train  how fast this machine trains; ARGS='--preset rvm_large16_256 --device cuda' and the like"
 	@echo "make clean   removes what was built and written; .venv stays (rm -r .venv for a new one)"
 
 # Editable, so that edits of sources count at once. Launch files, configuration and executables are copied for the ament
@@ -70,6 +71,10 @@ lint: install
 .PHONY: bench
 bench: install
 	$(PY) -m rvm_training bench
+
+.PHONY: bench-train
+bench-train: install
+	$(PY) -m rvm_training bench-train $(ARGS)
 
 .PHONY: clean
 clean:

@@ -13,6 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("rvm_training.cli.train", "pretrain or fine-tune a network"),
     "checkpoint": ("rvm_training.cli.checkpoint", "list a run's checkpoints, make one file of weights of them"),
     "bench": ("rvm_training.cli.bench", "time the engine's step and the heads on this machine"),
+    "bench-train": ("rvm_training.cli.bench_train", "time decoding, transfer and training steps on this machine"),
 }
 """Subcommand to (module with a `main(arguments) -> exit status`, what it does)."""
 

@@ -17,8 +17,8 @@ SCRIPT = ROOT / "training" / "slurm" / "pretrain.sbatch"
 SRUN = """#!/usr/bin/env python3
 import os, signal, subprocess, sys
 tasks = [
-    subprocess.Popen(sys.argv[1:], env=os.environ | {"SLURM_PROCID": str(i), "SLURM_LOCALID": str(i), "SLURM_NODEID": "0"})
-    for i in range(int(os.environ["SLURM_NTASKS"]))
+    subprocess.Popen(sys.argv[1:], env=os.environ | {"SLURM_PROCID": i, "SLURM_LOCALID": i, "SLURM_NODEID": "0"})
+    for i in map(str, range(int(os.environ["SLURM_NTASKS"])))
 ]
 signal.signal(signal.SIGUSR1, lambda number, _: [task.send_signal(number) for task in tasks])
 open("srun.pid", "w").write(str(os.getpid()))
