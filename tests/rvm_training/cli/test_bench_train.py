@@ -29,7 +29,7 @@ def test_the_plain_port_computes_what_the_network_computes():
 
 def test_figures_follow_from_the_times(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("rvm_training.cli.bench_train.PRESETS", {"rvm_small16_256": TINY})
-    monkeypatch.setattr("rvm_training.cli.bench_train._rate", lambda action: action(0) or 10.0)
+    monkeypatch.setattr("rvm_training.cli.bench_train._rate", lambda action: (action(0), 10.0)[1])
     variants = [name for name in VARIANTS if "compiled" not in name]
     out = tmp_path / "b.json"
     words = ["--size", "64", "64", "--batch", "3", "--rounds", "1", "--json", str(out), "--variants", *variants]

@@ -16,6 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from skimage import data
 
+from rvm_training.synthetic.motion import Camera, Pose, Track, Wave
+from rvm_training.synthetic.scene import Layer, Scene
+
 U8 = npt.NDArray[np.uint8]
 
 
@@ -40,20 +43,36 @@ class DemoClipConfig:
             raise ValueError(f"demo clip: got {self.height}x{self.width}, expected even sides of at least 64 pixels")
 
 
-@dataclass(frozen=True)
-class Sprite:
-    """A cut-out of a photograph and the path that it takes."""
+def scene(config: DemoClipConfig) -> Scene:
+    """The clip's scene: label 1 is a person, label 2 a cat, both photographs cut out softly."""
+    height, width = config.height, config.width
+    photograph = data.coffee()
+    # A window of about two thirds of the photograph slides over it: ego-motion without new content popping in.
+    rows, columns = photograph.shape[:2]
+    window = min(0.68 * rows, 0.8 * columns * height / width)
+    zoom = height / window
+    reach_x, reach_y = columns * zoom - width, rows * zoom - height
+    last = config.frames - 1
+    pan = Pose(
+        Track(-reach_x / 2, reach_x / last),
+        Track(0.0, wave=Wave((reach_y / 2,), (2 * np.pi / last,), (0.0,))),
+    )
+    middle = ((width - 1) / 2, (height - 1) / 2)
+    background = Layer(photograph, Pose(Track(middle[0]), Track(middle[1]), log_scale=Track(float(np.log(zoom)))))
 
-    texture: U8
-    """RGB [h, w, 3]."""
-    alpha: npt.NDArray[np.float32]
-    """Coverage [h, w] in [0, 1]."""
-    start: tuple[float, float]
-    """Centre (x, y) at the first frame, in shares of the image's width and height."""
-    end: tuple[float, float]
-    """Centre at the last frame."""
-    turn_deg: float
-    """Rotation from the first frame to the last."""
+    def sprite(image: U8, size: float, start: tuple[float, float], end: tuple[float, float], turn_deg: float) -> Layer:
+        scale = size * height / image.shape[0]
+        texture = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+        x, y = (
+            Track(start[axis] * extent, (end[axis] - start[axis]) * extent / last)
+            for axis, extent in enumerate((width, height))
+        )
+        pose = Pose(x, y, angle=Track(0.0, float(np.deg2rad(turn_deg)) / last))
+        return Layer(texture, pose, alpha=_soft_ellipse(*texture.shape[:2]), depth=np.inf)
+
+    person = sprite(data.astronaut()[0:300, 130:330], 0.42, (0.12, 0.62), (0.85, 0.48), 10.0)
+    cat = sprite(data.chelsea()[30:290, 110:370], 0.36, (0.9, 0.3), (0.2, 0.66), -25.0)
+    return Scene(height, width, (background, person, cat), Camera(pan, middle))
 
 
 def render(config: DemoClipConfig) -> Iterator[tuple[U8, U8]]:
@@ -62,20 +81,9 @@ def render(config: DemoClipConfig) -> Iterator[tuple[U8, U8]]:
     Yields:
         (frame uint8 [H, W, 3] RGB, mask uint8 [H, W]: 0 background, 1.. the moving objects, later ones in front).
     """
-    background = data.coffee()
-    sprites = [
-        _sprite(data.astronaut()[0:300, 130:330], config.height * 0.42, (0.12, 0.62), (0.85, 0.48), -10.0),
-        _sprite(data.chelsea()[30:290, 110:370], config.height * 0.36, (0.9, 0.3), (0.2, 0.66), 25.0),
-    ]
+    made = scene(config)
     for index in range(config.frames):
-        t = index / (config.frames - 1)
-        frame = _pan(background, t, config).astype(np.float32)
-        mask = np.zeros((config.height, config.width), np.uint8)
-        for label, sprite in enumerate(sprites, start=1):
-            texture, alpha = _place(sprite, t, config)
-            frame = frame * (1 - alpha[..., None]) + texture * alpha[..., None]
-            mask[alpha > 0.5] = label
-        yield np.clip(np.rint(frame), 0, 255).astype(np.uint8), mask
+        yield made.frame(index), made.mask(index)
 
 
 def write(folder: Path, config: DemoClipConfig) -> tuple[Path, Path]:
@@ -102,40 +110,8 @@ def write(folder: Path, config: DemoClipConfig) -> tuple[Path, Path]:
     return video_path, mask_path
 
 
-def _pan(photograph: U8, t: float, config: DemoClipConfig) -> U8:
-    # A window of two thirds of the photograph slides along its diagonal: ego-motion without new content popping in.
-    height, width = photograph.shape[:2]
-    scale = 0.68
-    crop_h = height * scale
-    crop_w = min(crop_h * config.width / config.height, width * 0.8)
-    crop_h = crop_w * config.height / config.width
-    x, y = t * (width - crop_w), (0.5 + 0.5 * np.sin(2 * np.pi * t)) * (height - crop_h)
-    zoom = config.width / crop_w
-    matrix = np.array([[zoom, 0, -x * zoom], [0, zoom, -y * zoom]])
-    window = cv2.warpAffine(photograph, matrix, (config.width, config.height), flags=cv2.INTER_LINEAR)
-    return np.asarray(window, np.uint8)
-
-
-def _sprite(
-    photograph: U8, height: float, start: tuple[float, float], end: tuple[float, float], turn_deg: float
-) -> Sprite:
-    scale = height / photograph.shape[0]
-    texture = cv2.resize(photograph, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    rows, columns = texture.shape[:2]
+def _soft_ellipse(rows: int, columns: int) -> npt.NDArray[np.float32]:
+    # Soft edges: a hard cut would give the object an outline that gives it away in every single frame.
     alpha = np.zeros((rows, columns), np.float32)
-    # A soft-edged ellipse: a hard cut would give the object an outline that gives it away in every single frame.
     cv2.ellipse(alpha, (columns // 2, rows // 2), (columns // 2 - 4, rows // 2 - 4), 0, 0, 360, 1.0, -1)
-    soft = np.asarray(cv2.GaussianBlur(alpha, (0, 0), 1.5), np.float32)
-    return Sprite(np.asarray(texture, np.uint8), soft, start, end, turn_deg)
-
-
-def _place(sprite: Sprite, t: float, config: DemoClipConfig) -> tuple[U8, npt.NDArray[np.float32]]:
-    rows, columns = sprite.alpha.shape
-    matrix = cv2.getRotationMatrix2D((columns / 2, rows / 2), sprite.turn_deg * t, 1.0)
-    for axis, extent in ((0, config.width), (1, config.height)):
-        centre = (sprite.start[axis] + (sprite.end[axis] - sprite.start[axis]) * t) * extent
-        matrix[axis, 2] += centre - (columns, rows)[axis] / 2
-    size = (config.width, config.height)
-    texture = cv2.warpAffine(sprite.texture, matrix, size, flags=cv2.INTER_LINEAR)
-    alpha = cv2.warpAffine(sprite.alpha, matrix, size, flags=cv2.INTER_LINEAR)
-    return np.asarray(texture, np.uint8), np.asarray(alpha, np.float32)
+    return np.asarray(cv2.GaussianBlur(alpha, (0, 0), 1.5), np.float32)
