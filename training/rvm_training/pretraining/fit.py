@@ -12,7 +12,7 @@ import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
-from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from lightning.pytorch.utilities import rank_zero_info
 
 from rvm_training import configuration
@@ -127,7 +127,9 @@ def _precision(machine: MachineConfig) -> Literal["32-true", "bf16-mixed"]:
 def _strategy(machine: MachineConfig, world_size: int) -> str | Strategy:
     if machine.strategy == "fsdp":
         return ModelParallelStrategy(data_parallel_size=world_size, tensor_parallel_size=1)
-    return "ddp" if machine.strategy == "ddp" or world_size > 1 else "auto"
+    if machine.strategy == "ddp" or world_size > 1:
+        return DDPStrategy(gradient_as_bucket_view=True)  # Gradients live in the buckets: no second copy of them.
+    return "auto"
 
 
 def _callbacks(config: TrainConfig, data: ClipDataModule, preemption: Preemption) -> list[Callback]:
