@@ -19,17 +19,20 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="rvm train", description=__doc__)
     parser.add_argument("--config", type=Path, help="YAML file; what it leaves out has the paper's value")
     parser.add_argument("--print-config", action="store_true", help="print every field with its meaning, and stop")
-    parser.add_argument("--memory-plan", action="store_true", help="print what a device needs for it, and stop")
+    parser.add_argument("--plan", action="store_true", help="print memory and computation that it needs, and stop")
+    parser.add_argument("--tflops", type=float, help="with --plan: what a device sustains, for the time that it takes")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="for example optimizer.lr=3e-4")
     args = parser.parse_args(arguments)
+    if args.tflops is not None and (not args.plan or args.tflops <= 0):
+        raise ValueError(f"--tflops: got {args.tflops:g}, expected a rate above 0, together with --plan")
     config = configuration.load(TrainConfig, args.config, args.settings)
     if args.print_config:
         print(configuration.commented(config))
         return 0
-    if args.memory_plan:
-        from rvm_training.pretraining.memory import plan_table
+    if args.plan:
+        from rvm_training.pretraining.plan import plan  # It imports Lightning: seconds.
 
-        print(plan_table(config))
+        print(plan(config, args.tflops))
         return 0
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # Its advertisements and states of loops.
     from rvm_training.pretraining.fit import fit  # Lightning takes seconds to import.

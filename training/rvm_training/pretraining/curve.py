@@ -36,14 +36,16 @@ def draw_curves(metrics: Metrics, path: Path) -> None:
     figure = Figure(figsize=(11, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for axes, kind, label in ((left, "mse", "mean squared error"), (right, "psnr", "PSNR in dB")):
-        for name, shown, style in (
-            (f"train/{kind}", "training clips", "-"),
-            (f"val/{kind}", "held-out clips", "o-"),
-            (f"val/{kind}_copy_last", "copy the last source frame", "--"),
-            (f"val/{kind}_mean_frame", "mean of the source frames", ":"),
-        ):
+        for name, shown, style in ((f"train/{kind}", "training clips", "-"), (f"val/{kind}", "held-out clips", "o-")):
             if values := metrics.get(name):
                 axes.plot(list(values), list(values.values()), style, label=shown, markersize=3, linewidth=1)
+        for name, shown, style, color in (
+            (f"val/{kind}_copy_last", "copy the last source frame", "--", "C2"),
+            (f"val/{kind}_mean_frame", "mean of the source frames", ":", "C3"),
+        ):
+            if values := metrics.get(name):
+                level = list(values.values())[-1]  # The held-out clips are the same each time: so is this.
+                axes.axhline(level, linestyle=style, color=color, label=shown, linewidth=1)
         axes.set(xlabel="step", ylabel=label)
         axes.grid(alpha=0.3)
     left.set_yscale("log")

@@ -7,11 +7,10 @@ not.
 
 from __future__ import annotations
 
-import dataclasses
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,9 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from rvm_model.config import RVMConfig
 from rvm_model.rvm import RVM
 from rvm_training.data.frames import FrameSampling
-from rvm_training.pretraining.config import TrainConfig
-from rvm_training.pretraining.layout import Checkpointing, recompute, split_batch
-from rvm_training.pretraining.module import network_sizes
+from rvm_training.pretraining.layout import Checkpointing, recompute
 
 _FLOAT32 = 4
 
@@ -144,42 +141,6 @@ def memory_plan(
             config, size, sampling, batch=micro_batch, mask_ratio=mask_ratio, checkpointing=checkpointing, half=half
         ),
     )
-
-
-def plan_table(config: TrainConfig) -> str:
-    """The plan of a run for each way of recomputing, as text; a CPU counts as one process and GPUs as configured."""
-    machine = config.machine
-    world_size = (machine.devices or 1) * machine.nodes
-    micro_batch = split_batch(config.optimizer.batch, world_size, machine.micro_batch)[0]
-    shards = world_size if machine.strategy == "fsdp" else 1
-    sizes = network_sizes(config.model)
-    lines = [
-        f"{config.name}: {world_size} devices, {shards} shards, micro-batches of {micro_batch} clips, "
-        f"{'float32' if machine.precision == 'float32' else 'bfloat16'}; GiB on each device",
-        f"{'checkpointing':<15}{'weights':>9}{'gradients':>11}{'AdamW':>8}{'average':>9}{'gathered':>10}"
-        f"{'activations':>13}{'all':>8}",
-    ]
-    for checkpointing in get_args(Checkpointing):
-        plan = memory_plan(
-            sizes,
-            config.model.size,
-            config.data.frames,
-            micro_batch=micro_batch,
-            mask_ratio=config.objective.mask_ratio,
-            checkpointing=checkpointing,
-            half=machine.precision != "float32",
-            average=config.optimizer.ema is not None,
-            shards=shards,
-        )
-        weights, gradients, adamw, average, gathered, activations, total = (
-            value / 2**30 for value in (*dataclasses.astuple(plan), plan.total)
-        )
-        chosen = " (configured)" if checkpointing == machine.checkpointing else ""
-        lines.append(
-            f"{checkpointing:<15}{weights:>9.2f}{gradients:>11.2f}{adamw:>8.2f}{average:>9.2f}{gathered:>10.2f}"
-            f"{activations:>13.2f}{total:>8.2f}{chosen}"
-        )
-    return "\n".join(lines)
 
 
 def _storages(tree: Any) -> list[Any]:
