@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -142,7 +141,7 @@ def _steps(
     timings = interleaved(steps, rounds, lambda: _synchronize(device))
     base = timings[variants[0]].median_ms
     print(f"matrix products reach {ceiling / 1e12:.2f} TFLOP/s in {'bfloat16' if half else 'float32'} here")
-    print(f"{'step':<18}{'ms':>9}{'clips/s':>10}{'of ' + variants[0]:>16}{'utilisation':>13}{'GiB':>8}")
+    print(f"{'step':<18}{'ms':>9}{'clips/s':>10}{'of ' + variants[0]:>20}{'utilisation':>13}{'GiB':>8}")
     figures = {}
     for name, timing in timings.items():
         seconds = timing.median_ms / 1e3
@@ -150,11 +149,13 @@ def _steps(
             "ms": timing.median_ms,
             "clips_per_s": batch / seconds,
             "flop_utilisation": flops / seconds / ceiling,
-            "memory_gib": steps[name].memory_bytes() / 2**30,
         }
+        memory = steps[name].memory_bytes()
+        if memory is not None:
+            figures[name]["memory_gib"] = memory / 2**30
         print(
-            f"{name:<18}{timing.median_ms:>9.0f}{batch / seconds:>10.2f}{base / timing.median_ms:>15.2f}x"
-            f"{figures[name]['flop_utilisation']:>13.3f}{figures[name]['memory_gib']:>8.2f}"
+            f"{name:<18}{timing.median_ms:>9.0f}{batch / seconds:>10.2f}{base / timing.median_ms:>19.2f}x"
+            f"{figures[name]['flop_utilisation']:>13.3f}" + ("" if memory is None else f"{memory / 2**30:>8.2f}")
         )
     return figures
 
@@ -202,12 +203,12 @@ class _Step:
         if self._device.type == "cuda":
             self._peak = torch.cuda.max_memory_allocated(self._device) - before
 
-    def memory_bytes(self) -> float:
-        """Most memory of a step beyond weights and optimizer state; NaN for compiled code on a CPU, which hides it."""
+    def memory_bytes(self) -> int | None:
+        """Most memory of a step beyond weights and optimizer state; None for compiled code on a CPU, which hides it."""
         if self._device.type == "cuda":
             return self._peak
         if self._compiled:
-            return math.nan
+            return None
         with PeakMemory() as memory:
             self()
         return memory.peak

@@ -1,7 +1,7 @@
 """Videos in tar shards, for object stores and file systems that dislike many files.
 
 The layout is webdataset's: `<key>.mp4` beside `<key>.json`. A manifest row holds the place of the video's bytes in its
-shard, so any clip is one range request, and the order of training stays free of the order of the files.
+shard, so a clip reads only what it needs, and the order of training stays free of the order of the files.
 """
 
 from __future__ import annotations

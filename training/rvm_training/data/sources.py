@@ -16,6 +16,7 @@ from rvm_training.data.frames import FrameSampling
 from rvm_training.data.manifest import Clip, Manifest
 from rvm_training.data.mixture import Mixture
 from rvm_training.data.video import Backend, VideoError, read_frames
+from rvm_training.data.window import FileWindow
 from rvm_training.synthetic.generate import SceneConfig, random_scene
 
 
@@ -83,11 +84,9 @@ def opened(clip: Clip) -> Iterator[str | BinaryIO]:
     """
     try:
         if clip.size:
-            # One range request per clip: a member of a shard is a short video.
-            filesystem, path = fsspec.core.url_to_fs(clip.path)
-            data = io.BytesIO(filesystem.cat_file(path, clip.offset, clip.offset + clip.size))
-            data.name = f"{clip.path} at byte {clip.offset}"
-            yield data
+            with fsspec.open(clip.path, "rb") as file:
+                window = FileWindow(file, clip.offset, clip.size, f"{clip.path} at byte {clip.offset}")
+                yield io.BufferedReader(window)
         elif "://" in clip.path:
             with fsspec.open(clip.path, "rb") as file:
                 yield file
