@@ -1,6 +1,8 @@
 """The same training whatever the layout, and whatever interrupts it."""
 
+import importlib.util
 import math
+import shutil
 import signal
 import time
 from dataclasses import dataclass
@@ -93,6 +95,17 @@ def test_workers_change_nothing(tiny_run, reference):
     fit(config)
     assert losses(config.folder) == reference.losses
     assert_same_weights(config.folder, reference.weights)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+def test_compiled_blocks_change_nothing(tiny_run, reference):
+    config = tiny_run("machine.compile=true", "machine.checkpointing=block", "machine.stop_at_step=2")
+    torch._dynamo.utils.counters.clear()
+    fit(config)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0, "something was compiled"
+    expected = {step: loss for step, loss in reference.losses.items() if step <= 2}
+    assert_same_curve(losses(config.folder), expected, 1e-5)
 
 
 @pytest.mark.slow
@@ -197,3 +210,9 @@ def test_the_runs_folder_holds_configuration_curve_and_pictures(tiny_run):
     assert {"config.yaml", "curve.png", "pictures/step_00000003.png", "metrics/version_0/metrics.csv"} <= names
     assert any(name.startswith("tensorboard/events") for name in names)
     assert configuration.load(type(config), config.folder / "config.yaml") == config
+
+
+@pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="the error is for machines without it")
+def test_without_wandb_a_run_that_asks_for_it_does_not_start(tiny_run):
+    with pytest.raises(ValueError, match="pip install wandb"):
+        fit(tiny_run("log.wandb_project=mine"))
