@@ -31,8 +31,17 @@ def test_a_sample_depends_on_seed_stream_and_index_alone():
         pass  # What was drawn before does not matter.
     assert torch.equal(first[3].frames, again[3].frames)
     assert torch.equal(first[3].deltas, again[3].deltas)
-    for other in (dataset(seed=1, crop=CropConfig())[3], dataset(stream=VALIDATION_STREAM)[3], first[4]):
+    others = dataset(seed=1, crop=CropConfig()), dataset(stream=VALIDATION_STREAM, crop=CropConfig())
+    for other in (others[0][3], others[1][3], first[4]):
         assert not torch.equal(first[3].frames, other.frames)
+        assert not torch.equal(first[3].permutation, other.permutation)
+
+
+def test_rendered_clips_reach_the_largest_delta():
+    source = SceneSource(SceneConfig(), FrameSampling(delta_max=48, frame_stride=2), (16, 16))
+    deltas = [delta for seed in range(60) for delta in source.draw(np.random.default_rng(seed)).deltas]
+    assert max(deltas) == 48
+    assert min(deltas) == 4
 
 
 def test_a_sample_has_sources_then_targets_of_the_wanted_size():

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,6 +12,9 @@ from rvm_training.synthetic.textures import (
     HELD_OUT_PHOTOGRAPHS,
     PATTERNS,
     TRAIN_PHOTOGRAPHS,
+    _checks,
+    _marble,
+    _stripes,
     photographs,
     texture,
     white_noise,
@@ -33,7 +37,7 @@ def test_numbers_of_objects_keep_to_the_range_and_reach_its_ends():
 
 
 def test_shares_of_noise_squares_deformation_and_blur_are_kept():
-    drawn = scenes(200, noise_square_share=0.25, objects=(2, 2), deform_share=0.5, blur_share=0.4)
+    drawn = scenes(200, noise_square_share=0.25, objects=(2, 2), deform_share=0.5, still_share=0.0, blur_share=0.4)
     ordinary = [scene for scene in drawn if len(scene.layers) == 3]
     assert abs(1 - len(ordinary) / 200 - 0.25) < 0.1
     objects = [layer for scene in ordinary for layer in scene.layers[1:]]
@@ -57,6 +61,25 @@ def test_scenes_look_alike_at_any_size():
     )
     share = [np.mean(scene.mask(0) > 0) for scene in (small, large)]
     assert abs(share[0] - share[1]) < 0.1
+
+
+@pytest.mark.parametrize("pattern", [_stripes, _checks, _marble], ids=lambda pattern: pattern.__name__)
+def test_patterns_of_waves_look_alike_at_any_size(pattern):
+    small, large = (pattern(np.random.default_rng(3), size) for size in (128, 256))
+    halved = cv2.resize(large, (128, 128), interpolation=cv2.INTER_AREA)
+    assert np.corrcoef(small.ravel(), halved.ravel())[0, 1] > 0.9
+
+
+def test_without_any_motion_everything_stands():
+    motions = ("speed", "sway", "swell", "turn", "camera_speed", "shake", "zoom", "roll", "deform_share")
+    for scene in scenes(10, noise_square_share=0.0, **dict.fromkeys(motions, 0.0)):
+        assert np.array_equal(scene.mask(0), scene.mask(17))
+
+
+def test_still_objects_do_not_deform():
+    still_camera = dict.fromkeys(("camera_speed", "shake", "zoom", "roll"), 0.0)
+    for scene in scenes(10, noise_square_share=0.0, still_share=1.0, deform_share=1.0, **still_camera):
+        assert np.array_equal(scene.mask(0), scene.mask(17))
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.__name__)
@@ -93,12 +116,14 @@ def test_shapes_have_an_empty_border_and_a_filled_middle():
     assert len(OUTLINES) >= 6
 
 
-def test_white_noise_is_uniform_and_comes_in_cells():
-    noise = white_noise(np.random.default_rng(0), 63, 64, cell=2)
+def test_white_noise_is_grey_uniform_and_independent():
+    noise = white_noise(np.random.default_rng(0), 63, 64)
     assert noise.shape == (63, 64, 3)
-    assert np.array_equal(noise[0], noise[1])
-    assert abs(noise.mean() - 127.5) < 8
-    assert abs(noise.std() - 73.9) < 5
+    assert np.array_equal(noise[..., 0], noise[..., 2])
+    grey = noise[..., 0].astype(float)
+    assert abs(grey.mean() - 127.5) < 5
+    assert abs(grey.std() - 73.9) < 3
+    assert abs(np.corrcoef(grey[:, 1:].ravel(), grey[:, :-1].ravel())[0, 1]) < 0.06
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_flow_brings_the_next_picture_back_to_this_one(seed):
     error = np.abs(back.astype(float) - scene.frame(t0))[seen].mean()
     unmoved = np.abs(scene.frame(t1).astype(float) - scene.frame(t0))[seen].mean()
     assert error < 6
-    assert error < 0.5 * unmoved or unmoved < 2
+    assert error < 0.5 * unmoved or unmoved < 3, "of what moved at all"
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -156,6 +156,15 @@ def test_the_noise_square_is_invisible_in_a_frame_and_moves_between_frames(seed)
     # The same mean and spread inside and outside: uniform noise has 127.5 and 73.6.
     assert abs(frame[mask].mean() - frame[~mask].mean()) < 12
     assert abs(frame[mask].std() - frame[~mask].std()) < 8
+    # Neighbours are as unlike inside as outside, whatever the position of the square: its grid is not out of step.
+    for t in range(0, 12):
+        grey, inside = scene.frame(t).astype(float)[..., 0], scene.mask(t).astype(bool)
+        for axis in (0, 1):
+            unlike = np.abs(np.diff(grey, axis=axis))
+            both = inside[1:] & inside[:-1] if axis == 0 else inside[:, 1:] & inside[:, :-1]
+            for first in (0, 1):
+                columns = np.s_[first::2] if axis == 0 else np.s_[:, first::2]
+                assert abs(unlike[columns][both[columns]].mean() - 85.3) < 8, "the mean difference of uniform values"
     # Still where both masks agree on background, changed where the square was or is.
     both = mask | scene.mask(3).astype(bool)
     changed = np.abs(scene.frame(3).astype(float)[..., 0] - frame) > 0
@@ -166,7 +175,7 @@ def test_the_noise_square_is_invisible_in_a_frame_and_moves_between_frames(seed)
     assert all(scene.mask(t).sum() == mask.sum() for t in range(30)), "it stays inside the image"
 
 
-@pytest.mark.parametrize("options", [{"side": 0}, {"side": 1.0}, {"cell": 0}, {"height": 8}])
+@pytest.mark.parametrize("options", [{"side": 0}, {"side": 1.0}, {"height": 8}])
 def test_a_noise_square_that_does_not_fit_is_refused(options):
     with pytest.raises(ValueError, match="expected"):
         NoiseSquareConfig(**options)

@@ -49,6 +49,11 @@ class FrameSampling:
         return (self._origin + self.delta_min) * self.frame_stride + 1
 
     @property
+    def longest(self) -> int:
+        """Frames that the clip with the largest delta spans."""
+        return (self._origin + self.delta_max) * self.frame_stride + 1
+
+    @property
     def _origin(self) -> int:
         return self.sources - 1 if self.delta_origin == "last" else 0
 

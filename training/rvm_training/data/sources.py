@@ -62,16 +62,15 @@ class VideoSource:
 class SceneSource:
     """Clips of random scenes, each rendered at the frames that the clip needs."""
 
-    def __init__(self, config: SceneConfig, sampling: FrameSampling, size: tuple[int, int], length: int = 64) -> None:
+    def __init__(self, config: SceneConfig, sampling: FrameSampling, size: tuple[int, int]) -> None:
         self._config = config
         self._sampling = sampling
         self._size = size
-        self._length = max(length, sampling.shortest)
 
     def draw(self, rng: np.random.Generator) -> DrawnClip:
         """Draw a scene and frames of it."""
         scene = random_scene(rng, *self._size, self._config)
-        choice = self._sampling.draw(rng, self._length)
+        choice = self._sampling.draw(rng, self._sampling.longest)
         return DrawnClip(np.stack([scene.frame(time) for time in choice.sources + choice.targets]), choice.deltas)
 
 

@@ -26,11 +26,19 @@ class SceneConfig:
     object_size: tuple[float, float] = (0.15, 0.55)
     """Side of an object's square."""
     speed: float = 0.02
-    """Largest speed of an object per frame."""
+    """Largest steady speed of an object per frame."""
+    sway: float = 0.08
+    """Largest amplitude of an object's swaying about its steady motion."""
+    swell: float = 0.35
+    """Largest amplitude of the logarithm of an object's size."""
     turn: float = 0.06
     """Largest rotation of an object per frame, in radians."""
     camera_speed: float = 0.012
-    """Largest speed of the camera per frame."""
+    """Largest steady speed of the camera per frame."""
+    zoom: float = 0.3
+    """Largest amplitude of the logarithm of the camera's zoom."""
+    roll: float = 0.15
+    """Largest amplitude of the camera's roll, in radians."""
     shake: float = 0.01
     """Amplitude of the camera's shake."""
     photograph_share: float = 0.5
@@ -38,7 +46,7 @@ class SceneConfig:
     deform_share: float = 0.3
     """Share of objects that deform."""
     still_share: float = 0.15
-    """Share of objects that stand still in the world, so that only the camera moves them."""
+    """Share of objects that stand still in the world and do not deform: only the camera moves them."""
     noise_square_share: float = 0.1
     """Share of clips that are nothing but a noise square on noise, which a single frame does not show."""
     blur_share: float = 0.2
@@ -55,7 +63,7 @@ class SceneConfig:
         for name in ("photograph_share", "deform_share", "still_share", "noise_square_share", "blur_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected 0..1")
-        for name in ("speed", "turn", "camera_speed", "shake"):
+        for name in ("speed", "sway", "swell", "turn", "camera_speed", "shake", "zoom", "roll"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected 0 or more")
 
@@ -95,10 +103,10 @@ def _object(rng: np.random.Generator, height: int, width: int, depth: float, con
         if still:
             return Track(start)
         velocity = float(rng.uniform(-1, 1) * config.speed * side)
-        return Track(start, velocity, low, high, random_wave(rng, 0.08 * side, (20, 80)))
+        return Track(start, velocity, low, high, random_wave(rng, config.sway * side, (20, 80)))
 
     ripple = None
-    if rng.random() < config.deform_share:
+    if not still and rng.random() < config.deform_share:
         wavelength = float(size * rng.uniform(0.7, 1.5))
         ripple = Ripple(
             amplitude=wavelength * float(rng.uniform(0.02, 0.08)),
@@ -113,7 +121,7 @@ def _object(rng: np.random.Generator, height: int, width: int, depth: float, con
         pose=Pose(
             coordinate(width),
             coordinate(height),
-            log_scale=Track(0.0, wave=random_wave(rng, 0.0 if still else 0.35, (25, 100))),
+            log_scale=Track(0.0, wave=random_wave(rng, 0.0 if still else config.swell, (25, 100))),
             angle=Track(float(rng.uniform(-np.pi, np.pi)), turn),
         ),
         depth=depth,
@@ -132,8 +140,8 @@ def _camera(rng: np.random.Generator, height: int, width: int, config: SceneConf
     pose = Pose(
         coordinate(),
         coordinate(),
-        log_scale=Track(0.0, wave=random_wave(rng, 0.3, (30, 120))),
-        angle=Track(0.0, wave=random_wave(rng, 0.15, (30, 120))),
+        log_scale=Track(0.0, wave=random_wave(rng, config.zoom, (30, 120))),
+        angle=Track(0.0, wave=random_wave(rng, config.roll, (30, 120))),
     )
     return Camera(pose, ((width - 1) / 2, (height - 1) / 2))
 

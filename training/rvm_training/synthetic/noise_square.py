@@ -20,8 +20,6 @@ class NoiseSquareConfig:
     width: int = 256
     side: float = 0.35
     """Side of the square as a share of the image's shorter side."""
-    cell: int = 2
-    """Pixels per noise value."""
     speed: tuple[float, float] = (1.0, 4.0)
     """Slowest and fastest motion along each axis in pixels per frame at a short side of 128; it grows with it."""
 
@@ -29,18 +27,16 @@ class NoiseSquareConfig:
         """Refuse a square that does not fit."""
         if not 0 < self.side < 1:
             raise ValueError(f"side: got {self.side}, expected a share between 0 and 1")
-        if self.cell < 1 or min(self.height, self.width) < 16:
-            raise ValueError(
-                f"noise square: got {self.height}x{self.width} in cells of {self.cell}, expected sides of at least 16 "
-                "pixels and cells of at least 1"
-            )
+        if min(self.height, self.width) < 16:
+            raise ValueError(f"noise square: got {self.height}x{self.width}, expected sides of at least 16 pixels")
 
 
 def noise_square_scene(rng: np.random.Generator, config: NoiseSquareConfig = NoiseSquareConfig()) -> Scene:
     """Draw one: label 1 in the mask is the square, which bounces within the image; the camera stands still."""
     height, width = config.height, config.width
     size = max(4, round(config.side * min(height, width)))
-    noise = white_noise(rng, height + size, width + size, config.cell)
+    # A value for each pixel: with larger cells those of the square would be out of step with those around it.
+    noise = white_noise(rng, height + size, width + size)
     background = Layer(
         noise[:height, :width], Pose(Track((width - 1) / 2), Track((height - 1) / 2)), depth=np.inf, smooth=False
     )

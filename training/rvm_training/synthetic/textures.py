@@ -47,11 +47,9 @@ def texture(rng: np.random.Generator, size: int, *, photograph_share: float, hel
     return _jittered(rng, image)
 
 
-def white_noise(rng: np.random.Generator, height: int, width: int, cell: int = 1) -> U8:
-    """Independent grey levels, uniform in 0..255, in square cells of `cell` pixels: RGB uint8 [height, width, 3]."""
-    rows, columns = -(-height // cell), -(-width // cell)
-    grey = rng.integers(0, 256, (rows, columns), np.uint8).repeat(cell, 0).repeat(cell, 1)[:height, :width]
-    return np.repeat(grey[..., None], 3, axis=2)
+def white_noise(rng: np.random.Generator, height: int, width: int) -> U8:
+    """Independent grey levels, uniform in 0..255: RGB uint8 [height, width, 3]."""
+    return np.repeat(rng.integers(0, 256, (height, width, 1), np.uint8), 3, axis=2)
 
 
 def fractal_noise(rng: np.random.Generator, size: int, *, octaves: int = 5, roughness: float = 0.55) -> F32:
@@ -117,8 +115,9 @@ PATTERNS: tuple[Callable[[np.random.Generator, int], F32], ...] = (_stripes, _ch
 
 
 def _turned_grid(rng: np.random.Generator, size: int) -> tuple[F32, F32]:
+    # 64 units across, so that a pattern looks alike at any size.
     angle = rng.uniform(0, np.pi)
-    y, x = np.mgrid[:size, :size].astype(np.float32) + np.float32(rng.uniform(0, 100))
+    y, x = np.mgrid[:size, :size].astype(np.float32) * np.float32(64 / size) + np.float32(rng.uniform(0, 100))
     return np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
 
 
