@@ -57,7 +57,10 @@ def start_training():
         environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'training'}", "OMP_NUM_THREADS": "1"}
         command = [sys.executable, *launcher, "-m", "rvm_training", "train", *words]
         started.append(
-            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            # A process group of its own, as a shell gives it.
+            subprocess.Popen(
+                command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0
+            )
         )
         return started[-1]
 

@@ -44,9 +44,16 @@ def test_a_network_from_scratch_gets_its_position_code_for_the_training_size():
         (["objective.temporal_consistency=-1"], "expected 0 or more"),
         (["optimizer.warmup_steps=11", "optimizer.steps=10"], "warm-up no longer than the whole"),
         (["optimizer.ema=1.0"], "expected a decay between 0 and 1"),
-        (["machine.micro_batch=0"], "must be at least 1"),
+        (["machine.micro_batch=0"], "machine: micro_batch: got 0, expected at least 1"),
         (["machine.strategy=horovod"], "machine.strategy: got 'horovod'"),
-        (["log.every=0"], r"log\.every: got 0, expected at least 1"),
+        (["machine.stop_at_step=-1"], "machine: stop_at_step: got -1, expected at least 1"),
+        (["log.every=0"], "log: every: got 0, expected at least 1"),
+        (["log.keep_every=0"], "log: keep_every: got 0, expected at least 1"),
+        (["optimizer.lr=0"], "got lr 0.0 and clip_norm 1.0, expected both above 0"),
+        (["optimizer.lr=.nan"], "got lr nan"),
+        (["optimizer.clip_norm=0"], "or no clip_norm"),
+        (["data.max_bad_share=2"], "data: max_bad_share: got 2.0, expected 0..1"),
+        (["seed=-1"], "seed: got -1, expected 0 or more"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(words, message):

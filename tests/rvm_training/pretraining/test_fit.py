@@ -2,10 +2,12 @@
 
 import importlib.util
 import math
+import os
 import shutil
 import signal
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from rvm_training import configuration
 from rvm_training.pretraining.checkpoints import STATE, complete, latest
 from rvm_training.pretraining.curve import read_metrics
 from rvm_training.pretraining.fit import check_resumable, fit
+from rvm_training.pretraining.module import TrainingStopped
 
 WAIT_S = 120
 
@@ -109,11 +112,18 @@ def test_compiled_blocks_change_nothing(tiny_run, reference):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_two_processes_equal_one(tiny_words, tiny_run, reference, start_training, strategy):
-    words = [*tiny_words, f"name={strategy}", "machine.devices=2", f"machine.strategy={strategy}"]
-    finish(start_training(words))
-    folder = tiny_run(f"name={strategy}").folder
+@pytest.mark.parametrize(
+    "layout",
+    [
+        ["machine.strategy=ddp"],
+        ["machine.strategy=fsdp"],
+        ["machine.strategy=fsdp", "machine.checkpointing=step", "machine.micro_batch=2"],
+    ],
+    ids=["ddp", "fsdp", "fsdp, recomputing, accumulating"],
+)
+def test_two_processes_equal_one(tiny_words, tiny_run, reference, start_training, layout):
+    finish(start_training([*tiny_words, "name=two", "machine.devices=2", *layout]))
+    folder = tiny_run("name=two").folder
     assert_same_curve(losses(folder), reference.losses, 1e-5)
     metrics = read_metrics(folder)
     for name in ("val/mse", "val/ssim", "grad_norm", "train/state_rms"):
@@ -129,11 +139,14 @@ def test_a_run_that_was_stopped_goes_on_exactly(tiny_run, reference, stop):
     assert_same_weights(config.folder, reference.weights)
 
 
-def test_within_an_accumulation_a_run_goes_on_exactly_too(tiny_run, reference):
-    fit(tiny_run("name=stopped", "machine.stop_at_step=4", "machine.micro_batch=4"))
-    config = tiny_run("name=stopped", "machine.micro_batch=2")
+@pytest.mark.parametrize(("before", "after"), [(8, 4), (4, 8), (4, 2)])
+def test_the_number_of_micro_batches_may_change_on_the_way(tiny_run, reference, before, after):
+    fit(tiny_run("name=stopped", "machine.stop_at_step=1", f"machine.micro_batch={before}"))
+    config = tiny_run("name=stopped", f"machine.micro_batch={after}")
     fit(config)
     assert_same_curve(losses(config.folder), reference.losses, 1e-5)
+    for name in ("grad_norm", "val/mse"):
+        assert_same_curve(read_metrics(config.folder)[name], reference.metrics[name], 1e-4)
 
 
 @pytest.mark.slow
@@ -150,15 +163,16 @@ def test_a_run_killed_between_checkpoints_goes_on_exactly(tiny_words, tiny_run, 
 
 
 @pytest.mark.slow
-def test_a_preempted_run_saves_and_says_so_and_goes_on(tiny_words, tiny_run, start_training):
-    words = ["optimizer.steps=100000", "log.checkpoint_every=100000", "log.validate_every=100000"]
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_preempted_run_saves_and_says_so_and_goes_on(tiny_words, tiny_run, start_training, number):
+    words = ["optimizer.steps=100000", "log.checkpoint_every=100000", "log.validate_every=2", "machine.workers=1"]
     config = tiny_run("name=preempted", *words)
     process = start_training([*tiny_words, "name=preempted", *words])
     wait_for(lambda: 3 in read_metrics(config.folder).get("train/loss", {}), process)
-    process.send_signal(signal.SIGUSR1)
+    os.killpg(process.pid, number)  # As a terminal and SLURM do: to the data workers too.
     output, _ = process.communicate(timeout=WAIT_S)
     assert process.returncode == 75, output
-    assert "stopped by SIGUSR1 after step" in output
+    assert f"stopped by {number.name} after step" in output
     step = max(losses(config.folder))
     assert [path.name for path in complete(config.folder / "checkpoints")] == [f"step_{step:08d}"]
     assert fit(tiny_run("name=preempted", *words, f"machine.stop_at_step={step + 1}")).step == step + 1
@@ -172,6 +186,47 @@ def test_the_number_of_processes_may_change_on_the_way(tiny_words, tiny_run, ref
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=4")
     finish(start_training([*tiny_words, name, "machine.devices=4"], torchrun))
     assert_same_curve(losses(tiny_run(name).folder), reference.losses, 1e-5)
+
+
+@pytest.mark.slow
+def test_torchrun_inside_a_slurm_job_says_how_many_processes_there_are(
+    tiny_words, tiny_run, start_training, monkeypatch
+):
+    for name, value in {"NTASKS": "1", "NTASKS_PER_NODE": "1", "NNODES": "1", "JOB_NAME": "rvm", "PROCID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    finish(start_training([*tiny_words, "machine.devices=2", "machine.stop_at_step=1"], torchrun))
+    assert list(losses(tiny_run().folder)) == [1]
+
+
+def test_validation_clips_are_the_same_for_any_micro_batch(tiny_run):
+    wanted = {}
+    for micro_batch in (8, 4, 1):
+        config = tiny_run(
+            f"name=by{micro_batch}", f"machine.micro_batch={micro_batch}", "log.validation_clips=5",
+            "machine.stop_at_step=1", "log.validate_every=1",
+        )  # fmt: skip
+        fit(config)
+        wanted[micro_batch] = read_metrics(config.folder)["val/mse_copy_last"][1]
+    assert wanted[8] == pytest.approx(wanted[1], rel=1e-6)
+    assert wanted[4] == pytest.approx(wanted[1], rel=1e-6)
+
+
+def test_a_checkpoint_that_cannot_be_written_stops_the_run_and_says_what_to_do(tiny_run, reference, monkeypatch):
+    config = tiny_run()
+    replace = Path.replace
+
+    def full(path, target):
+        if path.name == "step_00000004.partial":
+            raise OSError(28, "No space left on device")
+        return replace(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", full)
+        with pytest.raises(TrainingStopped, match="step_00000004.partial could not be written .*No space left"):
+            fit(config)
+    assert fit(config).step == 6
+    assert losses(config.folder) == reference.losses
 
 
 @pytest.mark.slow
@@ -195,6 +250,13 @@ def test_a_resumed_run_must_have_the_settings_that_it_had(tiny_run, tmp_path):
     check_resumable(before, tiny_run("machine.micro_batch=1", "log.every=3", "data.max_bad_share=0.5"), tmp_path)
     with pytest.raises(ValueError, match=r"optimizer\.lr was 0\.01, is 0\.001; .*|objective\.mask_ratio was 0\.75"):
         check_resumable(before, tiny_run("optimizer.lr=1e-3", "objective.mask_ratio=0.9"), tmp_path)
+
+
+@pytest.mark.parametrize(("before", "now"), [("auto", "fsdp"), ("fsdp", "ddp")])
+def test_a_resumed_run_must_be_sharded_as_it_was(tiny_run, tmp_path, before, now):
+    check_resumable(tiny_run(), tiny_run("machine.strategy=ddp"), tmp_path)
+    with pytest.raises(ValueError, match=f"machine.strategy {before}, got {now}: .* `rvm checkpoint consolidate`"):
+        check_resumable(tiny_run(f"machine.strategy={before}"), tiny_run(f"machine.strategy={now}"), tmp_path)
 
 
 def test_a_run_can_be_started_again_only_as_itself(tiny_run):

@@ -39,7 +39,7 @@ def test_recomputing_keeps_names_losses_and_gradients(tiny_run, what):
 
 def test_compiling_touches_every_block_and_keeps_names(tiny_run, monkeypatch):
     compiled = []
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compiled.append(type(module).__name__))
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module, dynamic: compiled.append(type(module).__name__))
     network = RVM(tiny_run().model.scratch())
     names = list(network.state_dict())
     compile_blocks(network)

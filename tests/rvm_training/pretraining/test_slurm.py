@@ -13,14 +13,17 @@ from rvm_training.pretraining.checkpoints import complete
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = ROOT / "training" / "slurm" / "pretrain.sbatch"
-# As srun: one process per task with SLURM's variables; signals go to all of them; the highest status is returned.
+# As srun: one process per task with SLURM's variables; signals go to all their processes; the highest status counts.
 SRUN = """#!/usr/bin/env python3
 import os, signal, subprocess, sys
+assert sys.argv[1:3] == ["--cpus-per-task=3", "--kill-on-bad-exit=1"], sys.argv
 tasks = [
-    subprocess.Popen(sys.argv[1:], env=os.environ | {"SLURM_PROCID": i, "SLURM_LOCALID": i, "SLURM_NODEID": "0"})
+    subprocess.Popen(
+        sys.argv[3:], env=os.environ | {"SLURM_PROCID": i, "SLURM_LOCALID": i, "SLURM_NODEID": "0"}, process_group=0
+    )
     for i in map(str, range(int(os.environ["SLURM_NTASKS"])))
 ]
-signal.signal(signal.SIGUSR1, lambda number, _: [task.send_signal(number) for task in tasks])
+signal.signal(signal.SIGUSR1, lambda number, _: [os.killpg(task.pid, number) for task in tasks])
 open("srun.pid", "w").write(str(os.getpid()))
 sys.exit(max(task.wait() for task in tasks))
 """
@@ -36,7 +39,8 @@ def job(tmp_path, tiny_words):
     environment = os.environ | {
         "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHON": sys.executable,
         "PYTHONPATH": f"{ROOT}:{ROOT / 'training'}", "SLURM_JOB_ID": "4711", "SLURM_JOB_NAME": "rvm",
-        "SLURM_NNODES": "1", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_NODELIST": "localhost",
+        "SLURM_NNODES": "1", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_CPUS_PER_TASK": "3",
+        "SLURM_NODELIST": "localhost",
     }  # fmt: skip
     (tmp_path / "config.yaml").write_text("")
     started = []
@@ -63,7 +67,9 @@ def test_without_a_configuration_the_script_says_how_it_is_used():
 
 @pytest.mark.slow
 def test_a_preempted_job_saves_a_checkpoint_and_is_queued_again(job, tmp_path):
-    process = job("name=job", "optimizer.steps=100000", "log.checkpoint_every=100000", "log.validate_every=100000")
+    never = "100000"
+    words = [f"optimizer.steps={never}", f"log.checkpoint_every={never}", f"log.validate_every={never}"]
+    process = job("name=job", "machine.workers=1", *words)
     metrics = tmp_path / "job" / "metrics" / "version_0" / "metrics.csv"
     deadline = time.monotonic() + 120
     while not (metrics.exists() and metrics.read_text().count("\n") > 2):

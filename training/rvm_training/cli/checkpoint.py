@@ -33,13 +33,13 @@ def main(arguments: Sequence[str]) -> int:
         for path in complete(args.run / "checkpoints"):
             print(path)
         return 0
-    folder = find_checkpoint(args.checkpoint)
+    folder = find_checkpoint(args.checkpoint).resolve()
     network = consolidate(folder, args.weights)
     if args.no_decoder:
         network = without_decoder(network)
     settings = (folder / CONFIG).read_bytes()
     origin = {
-        "run": folder.resolve().parents[1].name,
+        "run": folder.parents[1].name,
         "step": str(step_of(folder)),
         "training_config_sha256": hashlib.sha256(settings).hexdigest(),
     }

@@ -42,6 +42,9 @@ def main(arguments: Sequence[str]) -> int:
         result = fit(config)
     except TrainingStopped as stopped:
         raise ValueError(str(stopped)) from stopped
+    if not result.reports:
+        # One process's status is enough: where a child of its own ends with another than 0, Lightning kills them all.
+        return 0
     if result.preempted is not None:
         print(f"stopped by {result.preempted.name} after step {result.step}; the same command goes on from there")
         return REQUEUE

@@ -30,7 +30,7 @@ class Sample:
 
     index: int
     frames: Tensor | None
-    """uint8 [S + T, h, w, 3] after crop and flip; None for a clip that could not be decoded."""
+    """uint8 [S + T, h, w, 3] after crop and flip; None for a clip that could not be decoded, and for none at all."""
     deltas: Tensor
     """int64 [T]."""
     permutation: Tensor
@@ -50,7 +50,7 @@ class Batch:
     permutation: Tensor
     """int64 [B, T, N]."""
     valid: Tensor
-    """float32 [B]: 0 for a clip that could not be decoded; its frames are black and must not count."""
+    """float32 [B]: 0 for a clip that has no frames; they are black and must not count."""
     problems: tuple[str, ...]
     """Why clips could not be decoded."""
 
@@ -76,7 +76,7 @@ class Batch:
 
 
 class ClipDataset(Dataset[Sample]):
-    """Samples by index, without end."""
+    """Samples by index: without end, or with empty ones after a number of them."""
 
     def __init__(
         self,
@@ -89,6 +89,7 @@ class ClipDataset(Dataset[Sample]):
         crop: CropConfig | None,
         resize_to: tuple[int, int] | None,
         mask_group: int | None,
+        count: int | None = None,
     ) -> None:
         """Make samples of a source.
 
@@ -102,6 +103,7 @@ class ClipDataset(Dataset[Sample]):
             resize_to: (height, width) to resize to here; None leaves that to the device.
             mask_group: consecutive samples that share one mask, as the authors' whole batch does; None draws a mask per
                 sample and target.
+            count: samples from this index on have no frames, to fill a batch up; None makes them without end.
         """
         self._source = source
         self._seed = seed
@@ -111,12 +113,15 @@ class ClipDataset(Dataset[Sample]):
         self._crop = crop
         self._resize_to = resize_to
         self._mask_group = mask_group
+        self._count = count
 
     def __getitem__(self, index: int) -> Sample:
         """The sample of that index; a clip that cannot be decoded comes as a sample with a problem."""
         rng = np.random.default_rng([self._seed, self._stream, index])
         targets = self._sampling.targets
         permutation = self._permutation(index)
+        if self._count is not None and index >= self._count:
+            return Sample(index, None, torch.zeros(targets, dtype=torch.int64), permutation)
         try:
             drawn = self._source.draw(rng)
         except VideoError as error:

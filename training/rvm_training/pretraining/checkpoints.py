@@ -7,21 +7,27 @@ any moment leaves the one before it in place.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities import rank_zero_warn
+from torch.distributed.checkpoint.api import CheckpointException
 
 from rvm_training import configuration
 from rvm_training.pretraining.config import TrainConfig
-from rvm_training.pretraining.module import Pretraining
+from rvm_training.pretraining.module import Pretraining, TrainingStopped
 
 STATE = "state.ckpt"
 CONFIG = "config.yaml"
 _PARTIAL = ".partial"
+_FAILURES = (OSError, CheckpointException)
 _NAME = re.compile(r"step_(\d{8,})")
 
 
@@ -92,23 +98,64 @@ class Checkpoints(Checkpoint):
         pl_module.health()
         final = self._folder / f"step_{step:08d}"
         partial = final.with_name(final.name + _PARTIAL)
-        if trainer.is_global_zero and not final.exists():
-            partial.mkdir(parents=True, exist_ok=True)
-            configuration.save(self._config, partial / CONFIG)
-        trainer.strategy.barrier()
         if not trainer.strategy.broadcast(final.exists()):
-            trainer.save_checkpoint(partial / STATE, weights_only=False)
-            trainer.strategy.barrier()
-            if trainer.is_global_zero:
-                partial.replace(final)
-                self._thin_out()
-        trainer.strategy.barrier()
+            _together(trainer, partial, lambda: partial.mkdir(parents=True, exist_ok=True), alone=True)
+            _together(trainer, partial, lambda: _save_state(trainer, partial / STATE))
+            _together(trainer, partial, lambda: self._complete(partial, final), alone=True)
         self._last_saved = step
+
+    def _complete(self, partial: Path, final: Path) -> None:
+        configuration.save(self._config, partial / CONFIG)
+        # On the disk before the name says so: a machine may lose its power.
+        for path in (*(path for path in partial.rglob("*") if path.is_file()), partial):
+            _flush(path)
+        partial.replace(final)
+        _flush(self._folder)
+        try:
+            self._thin_out()
+        except OSError as error:
+            rank_zero_warn(f"an old checkpoint could not be removed ({error}); it is left for the next start")
 
     def _thin_out(self) -> None:
         for old in to_remove(complete(self._folder), self._config.log.keep_last, self._config.log.keep_every):
             # Renamed first: half a removed checkpoint must not look like a whole one.
             shutil.rmtree(old.rename(old.with_name(old.name + _PARTIAL)))
+
+
+def _save_state(trainer: L.Trainer, path: Path) -> None:
+    try:
+        trainer.save_checkpoint(path, weights_only=False)
+    except _FAILURES:
+        trainer.strategy.barrier()  # The one at the end of it, where the others wait.
+        raise
+
+
+def _together(trainer: L.Trainer, path: Path, action: Callable[[], object], *, alone: bool = False) -> None:
+    """Do something on all processes, or on the first one alone; where it fails on any, all of them stop.
+
+    Raises:
+        TrainingStopped: it could not be written.
+    """
+    failure = ""
+    if trainer.is_global_zero or not alone:
+        try:
+            action()
+        except _FAILURES as error:
+            failure = f"{type(error).__name__}: {error}"
+    failed = torch.tensor(float(bool(failure)), device=trainer.strategy.root_device)
+    if float(trainer.strategy.reduce(failed, reduce_op="sum")):
+        raise TrainingStopped(
+            f"the checkpoint {path} could not be written ({failure or 'see the other processes'}). Make room or mend "
+            "the file system, and give the same command again: it goes on from the last complete checkpoint"
+        )
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _at_step_end(trainer: L.Trainer) -> bool:

@@ -85,6 +85,11 @@ class DataConfig:
     max_bad_share: float = 0.02
     """Training stops when more than this share of the clips drawn since the start cannot be decoded."""
 
+    def __post_init__(self) -> None:
+        """Refuse what is no share."""
+        if not 0 <= self.max_bad_share <= 1:
+            raise ValueError(f"max_bad_share: got {self.max_bad_share}, expected 0..1")
+
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
@@ -146,6 +151,10 @@ class OptimizerConfig:
                 f"optimizer: got batch {self.batch}, {self.steps} steps, {self.warmup_steps} of warm-up; expected at "
                 "least 1 clip and step, and a warm-up no longer than the whole"
             )
+        if not self.lr > 0 or not (self.clip_norm is None or self.clip_norm > 0):
+            raise ValueError(
+                f"optimizer: got lr {self.lr} and clip_norm {self.clip_norm}, expected both above 0, or no clip_norm"
+            )
         if self.ema is not None and not 0 < self.ema < 1:
             raise ValueError(f"ema: got {self.ema}, expected a decay between 0 and 1, or null")
 
@@ -164,8 +173,8 @@ class MachineConfig:
     """`ddp` replicates the network, `fsdp` shards parameters, gradients and optimizer state (FSDP2). `auto` is one
     process or `ddp`."""
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
-    """Of matrix products; parameters, loss, norms and softmax stay float32. `auto` is bfloat16 on a GPU, float32 on a
-    CPU, where bfloat16 is slower."""
+    """Of matrix products, and of what passes between them in the decoder; parameters, loss, norms, softmax and the
+    recurrent state stay float32. `auto` is bfloat16 on a GPU, float32 on a CPU, where bfloat16 is slower."""
     micro_batch: int = 64
     """Most clips on a device at once; gradients accumulate until the batch is full."""
     checkpointing: Literal["none", "step", "block"] = "none"
@@ -180,8 +189,12 @@ class MachineConfig:
 
     def __post_init__(self) -> None:
         """Refuse counts below one."""
-        if min(self.nodes, self.micro_batch, self.devices or 1) < 1 or self.workers < 0:
-            raise ValueError("machine: nodes, devices and micro_batch must be at least 1, workers 0 or more")
+        for name in ("nodes", "micro_batch", "devices", "stop_at_step"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}: got {value}, expected at least 1")
+        if self.workers < 0:
+            raise ValueError(f"workers: got {self.workers}, expected 0 or more")
 
 
 @dataclass(frozen=True)
@@ -195,7 +208,7 @@ class LogConfig:
     pictures: int = 4
     """Clips whose reconstructions are drawn at each validation, as PNG and in TensorBoard; 0 draws none."""
     validation_clips: int = 256
-    """Held-out clips, the same each time; rounded up to whole batches."""
+    """Held-out clips, the same each time."""
     checkpoint_every: int = 1000
     """Everything needed to go on exactly."""
     keep_last: int = 3
@@ -212,11 +225,12 @@ class LogConfig:
     def __post_init__(self) -> None:
         """Refuse intervals below one."""
         if self.pictures < 0:
-            raise ValueError(f"log.pictures: got {self.pictures}, expected 0 or more")
-        names = ("every", "validate_every", "validation_clips", "checkpoint_every", "keep_last")
+            raise ValueError(f"pictures: got {self.pictures}, expected 0 or more")
+        names = ("every", "validate_every", "validation_clips", "checkpoint_every", "keep_last", "keep_every")
         for name in names:
-            if getattr(self, name) < 1:
-                raise ValueError(f"log.{name}: got {getattr(self, name)}, expected at least 1")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}: got {value}, expected at least 1")
 
 
 @dataclass(frozen=True)
@@ -241,6 +255,11 @@ class TrainConfig:
     """How it is computed."""
     log: LogConfig = field(default_factory=LogConfig)
     """What is written."""
+
+    def __post_init__(self) -> None:
+        """Refuse a seed that random generators would."""
+        if self.seed < 0:
+            raise ValueError(f"seed: got {self.seed}, expected 0 or more")
 
     @property
     def folder(self) -> Path:

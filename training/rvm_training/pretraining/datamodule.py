@@ -10,6 +10,7 @@ from typing import Any
 
 import cv2
 import lightning as L
+import torch
 from torch.utils.data import DataLoader
 
 from rvm_training.data.dataset import (
@@ -25,6 +26,7 @@ from rvm_training.data.manifest import Manifest
 from rvm_training.data.mixture import Mixture
 from rvm_training.data.sources import ClipSource, SceneSource, VideoSource
 from rvm_training.pretraining.config import TrainConfig
+from rvm_training.pretraining.preemption import ignore_signals_in_worker
 
 
 class ClipDataModule(L.LightningDataModule):
@@ -61,13 +63,20 @@ class ClipDataModule(L.LightningDataModule):
         return _TimedLoader(self._wait, dataset, batch_sampler=sampler, **self._loader_options())
 
     def val_dataloader(self) -> DataLoader[Sample]:
-        """This process's share of the validation clips, the same clips each time and for any number of processes."""
+        """This process's share of the validation clips, the same clips each time and for any number of processes.
+
+        Whole batches on all of them: what lies beyond the last clip comes empty and does not count.
+        """
         trainer = self._trainer()
         group = self._micro_batch * trainer.world_size
         count = -(-self._config.log.validation_clips // group) * group
         mine = range(trainer.global_rank, count, trainer.world_size)
         batches = [list(mine[i : i + self._micro_batch]) for i in range(0, len(mine), self._micro_batch)]
         return DataLoader(self._dataset(training=False), batch_sampler=batches, **self._loader_options())
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Bring a batch to the device without waiting for what runs there; its pages are locked for that."""
+        return batch.to(device, non_blocking=device.type == "cuda")
 
     def clip_source(self, *, training: bool) -> ClipSource:
         """Where the clips of one split come from."""
@@ -96,6 +105,7 @@ class ClipDataModule(L.LightningDataModule):
             crop=config.data.crop if training else None,
             resize_to=None if on_device else config.model.size,
             mask_group=group if config.objective.shared_mask else None,
+            count=None if training else config.log.validation_clips,
         )
 
     def _loader_options(self) -> dict[str, Any]:
@@ -105,6 +115,7 @@ class ClipDataModule(L.LightningDataModule):
         return {
             "collate_fn": functools.partial(collate, sampling=self._config.data.frames, size=self._config.model.size),
             "num_workers": workers,
+            "worker_init_fn": ignore_signals_in_worker,
             "pin_memory": self._trainer().strategy.root_device.type == "cuda",
             "persistent_workers": workers > 0,
             **({"prefetch_factor": 4} if workers else {}),

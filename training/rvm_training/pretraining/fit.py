@@ -10,6 +10,7 @@ from typing import Any, Literal
 import lightning as L
 import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
@@ -38,6 +39,8 @@ class FitResult:
     """Optimizer steps done."""
     preempted: signal.Signals | None
     """The signal that ended it early; its checkpoint is written."""
+    reports: bool
+    """Whether this process is the one that speaks for all."""
 
 
 def fit(config: TrainConfig) -> FitResult:
@@ -75,7 +78,8 @@ def fit(config: TrainConfig) -> FitResult:
         log_every_n_steps=1,
         enable_model_summary=False,
         # Requeueing is the batch script's; Lightning's own would write a checkpoint of another form.
-        plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
+        plugins=[SLURMEnvironment(auto_requeue=False)] if _started_by_srun() else None,
+        inference_mode=False,  # The average's shards are written to between validations.
     )
     if trainer.is_global_zero:
         config.folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +88,7 @@ def fit(config: TrainConfig) -> FitResult:
         rank_zero_info(f"going on from {resume}")
     checkpoint = None if resume is None else str(resume / STATE)
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-    return FitResult(config.folder, trainer.global_step, preemption.received)
+    return FitResult(config.folder, trainer.global_step, preemption.received, reports=trainer.is_global_zero)
 
 
 def check_resumable(before: TrainConfig, now: TrainConfig, checkpoint: Path) -> None:
@@ -98,6 +102,13 @@ def check_resumable(before: TrainConfig, now: TrainConfig, checkpoint: Path) -> 
         for name, values in configuration.differences(before, now).items()
         if not name.startswith(MAY_CHANGE)
     }
+    sharded = {name: config.machine.strategy == "fsdp" for name, config in (("before", before), ("now", now))}
+    if sharded["before"] != sharded["now"]:
+        raise ValueError(
+            f"{checkpoint} is of a run with machine.strategy {before.machine.strategy}, got {now.machine.strategy}: a "
+            "sharded checkpoint has another form. Go on with the strategy that it had, or start a run of another name "
+            "with model.init from `rvm checkpoint consolidate`"
+        )
     if changed:
         listed = "; ".join(f"{name} was {old!r}, is {new!r}" for name, (old, new) in changed.items())
         raise ValueError(
@@ -111,6 +122,11 @@ def device_count(machine: MachineConfig) -> int:
     if machine.devices is not None:
         return machine.devices
     return torch.cuda.device_count() if _on_gpu(machine) else 1
+
+
+def _started_by_srun() -> bool:
+    # torchrun inside a SLURM job says itself how many processes there are.
+    return bool(SLURMEnvironment.detect()) and not TorchElasticEnvironment.detect()
 
 
 def _on_gpu(machine: MachineConfig) -> bool:

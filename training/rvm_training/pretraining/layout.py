@@ -10,7 +10,7 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
     checkpoint_wrapper,
 )
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 
 from rvm_model.layers import Block, CrossBlock
 from rvm_model.rvm import RVM
@@ -58,17 +58,33 @@ def recompute(network: RVM, what: Checkpointing) -> None:
 
 def compile_blocks(network: RVM) -> None:
     """Compile each transformer block where it stands: one graph per kind and shape, and names stay as they are."""
+    import torch._dynamo  # A second that only those who compile pay.
+
+    # Blocks of a kind share their code, and so the limit of graphs: two networks, each with several shapes.
+    torch._dynamo.config.cache_size_limit = max(torch._dynamo.config.cache_size_limit, 64)
     for module in network.modules():
         if isinstance(module, Block | CrossBlock):
-            module.compile()
+            module.compile(dynamic=False)
 
 
-def shard(network: RVM, mesh: DeviceMesh) -> None:
-    """Shard parameters over the mesh with FSDP2: one group per transformer block, and one for the rest."""
+def shard(network: RVM, mesh: DeviceMesh, *, trained: bool) -> None:
+    """Shard parameters over the mesh with FSDP2: one group per transformer block, and one for the rest.
+
+    The core's blocks are used once per source frame. For a network that is `trained` they are gathered once and kept
+    until the backward pass; after a forward pass without one, call `gather_anew`.
+    """
+    kept = set(network.core.modules()) if trained else set()
     for module in list(network.modules()):
         if isinstance(module, Block | CrossBlock):
-            fully_shard(module, mesh=mesh)
+            fully_shard(module, mesh=mesh, reshard_after_forward=module not in kept)
     # By default the root's parameters stay whole after a forward pass, which is wrong for one without a backward pass.
     fully_shard(network, mesh=mesh, reshard_after_forward=True)
     # What is called instead of forward: parameters are gathered around it.
     register_fsdp_forward_method(network, "reconstruct")
+
+
+def gather_anew(network: RVM) -> None:
+    """Let go of parameters that were gathered for a forward pass; without sharding there is nothing to do."""
+    for module in network.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()

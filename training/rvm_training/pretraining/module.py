@@ -31,7 +31,7 @@ from rvm_model.weights import load_weights
 from rvm_training.data.dataset import Batch
 from rvm_training.pretraining import objectives
 from rvm_training.pretraining.config import ModelConfig, TrainConfig
-from rvm_training.pretraining.layout import compile_blocks, recompute, shard
+from rvm_training.pretraining.layout import compile_blocks, gather_anew, recompute, shard
 from rvm_training.pretraining.meter import Meter
 from rvm_training.pretraining.optimizer import learning_rate, make_optimizer, update_average
 
@@ -80,7 +80,7 @@ class Pretraining(L.LightningModule):
                 compile_blocks(part)
             if self.config.machine.strategy == "fsdp":
                 assert self.device_mesh is not None
-                shard(part, self.device_mesh["data_parallel"])
+                shard(part, self.device_mesh["data_parallel"], trained=part is network)
         self.network = network
 
     def on_fit_start(self) -> None:
@@ -121,6 +121,10 @@ class Pretraining(L.LightningModule):
         if batch_idx == 0:
             self.example = frames, dataclasses.replace(out, frames=predicted)
 
+    def on_validation_end(self) -> None:
+        """Training goes on with sharded parameters."""
+        gather_anew(self.network)
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW, and a learning rate that is a function of the step alone."""
         config = self.config.optimizer
@@ -150,6 +154,13 @@ class Pretraining(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the network's sizes with the weights: those of `model.init` need not be there when they are loaded."""
         checkpoint[SIZES] = self.network.config.to_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Count micro-batches as this layout has them: Lightning steps at multiples of their number per step."""
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        done = checkpoint["global_step"] * self.trainer.accumulate_grad_batches
+        for counts in (progress["total"], progress["current"]):
+            counts.update(dict.fromkeys(counts, done))
 
     def health(self) -> dict[str, float]:
         """Gradient norm of the last step, which is the same on all processes; waits for the device.
@@ -213,8 +224,9 @@ def make_network(config: ModelConfig, seed: int) -> RVM:
         ValueError: the initial weights have no decoder, or another aggregator than asked for.
     """
     if config.init is None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        # On the CPU whatever device Lightning has chosen: each device has random numbers of its own.
+        with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
             return RVM(config.scratch())
     network, _ = load_weights(config.init)
     if network.decoder is None:

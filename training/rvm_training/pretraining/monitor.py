@@ -85,14 +85,19 @@ class Monitor(L.Callback):
         named = {f"train/{name}": value for name, value in means.items()}
         if means:
             named["train/psnr"] = float(psnr(torch.tensor(means["mse"])))
-        named |= pl_module.health()  # Waits for the device, so that the time below is that of finished work.
-        named |= self._quarantine.check(trainer)
-        if not means.get("state_rms", 0.0) <= config.log.max_state_rms:
-            raise TrainingStopped(
-                f"the recurrent state's root mean square is {means['state_rms']:.3g} at step {step}, above "
-                f"log.max_state_rms {config.log.max_state_rms}: it diverges. Lower optimizer.lr, warm up longer, or "
-                "start from an earlier checkpoint; grad_norm and train/state_rms in metrics.csv show when it began"
-            )
+        try:
+            named |= pl_module.health()  # Waits for the device, so that the time below is that of finished work.
+            named |= self._quarantine.check(trainer)
+            if not means.get("state_rms", 0.0) <= config.log.max_state_rms:
+                raise TrainingStopped(
+                    f"the recurrent state's root mean square is {means['state_rms']:.3g} at step {step}, above "
+                    f"log.max_state_rms {config.log.max_state_rms}: it diverges. Lower optimizer.lr, warm up longer, "
+                    "or start from an earlier checkpoint; grad_norm and train/state_rms in metrics.csv show when it "
+                    "began"
+                )
+        except TrainingStopped:
+            _log(trainer, named)  # The last line of the metrics is that of the step that went wrong.
+            raise
         seconds = time.perf_counter() - self._reported_at
         clips = (step - self._reported_step) * config.optimizer.batch
         named["lr"] = learning_rate(step - 1, config.optimizer)
