@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import _pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rvm_model.config import RVMConfig
+from rvm_model.layers import Block, CrossBlock
 from rvm_model.rvm import RVM
 from rvm_training.data.frames import FrameSampling
 from rvm_training.pretraining.layout import Checkpointing, recompute
@@ -38,7 +39,7 @@ class MemoryPlan:
     average: int
     """The moving average of the weights, where there is one."""
     gathered: int
-    """With sharding: the whole weights of the largest blocks, twice, while they are used; and their gradients."""
+    """With sharding: the whole weights of the largest block, twice, and its gradients; and the core's blocks."""
     activations: int
     """Everything else at the worst moment of the step."""
 
@@ -122,25 +123,26 @@ def memory_plan(
     """What one of `shards` devices needs; 1 is a device that holds everything (one process, or DDP)."""
     with torch.device("meta"):
         network = RVM(config)
-    weights = sum(parameter.numel() for parameter in network.parameters()) * _FLOAT32
+    weights = _weight_bytes(network)
     mine = -(-weights // shards)
-    block = max(
-        sum(parameter.numel() for parameter in module.parameters()) * _FLOAT32
-        for part in (network.encoder, network.core, network.decoder)
-        if part is not None
-        for module in part.modules()
-        if type(module).__name__ in ("Block", "CrossBlock")
-    )
+    blocks = [module for module in network.modules() if isinstance(module, Block | CrossBlock)]
+    recurrent = set(network.core.modules())
+    largest = max(_weight_bytes(module) for module in blocks)
+    kept = sum(_weight_bytes(module) for module in blocks if module in recurrent)
     return MemoryPlan(
         parameters=mine,
         gradients=mine,
         optimizer=2 * mine,
         average=mine if average else 0,
-        gathered=0 if shards == 1 else 3 * block,
+        gathered=0 if shards == 1 else 3 * largest + kept,
         activations=activation_bytes(
             config, size, sampling, batch=micro_batch, mask_ratio=mask_ratio, checkpointing=checkpointing, half=half
         ),
     )
+
+
+def _weight_bytes(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters()) * _FLOAT32
 
 
 def _storages(tree: Any) -> list[Any]:
