@@ -22,10 +22,11 @@ ROS = [
     "ros-kilted-rcl-interfaces>=2.3",
 ]
 # Reading, writing and drawing on frames: nodes and training alike.
-VIDEO = ["av>=12", "opencv-python-headless>=4.8"]
+VIDEO = ["av>=14.1", "opencv-python-headless>=4.8"]
 # Pretraining, evaluation and export.
 TRAIN = [
     *VIDEO,
+    "av>=17",  # 17 tells where a video's keyframes are
     "fsspec>=2023.5",  # videos and shards in object stores
     "lightning>=2.6",  # 2.6 loads checkpoints without unpickling (weights_only)
     "matplotlib>=3.8",

@@ -20,17 +20,17 @@ def numbered_frame(index: int, height: int = 48, width: int = 64) -> np.ndarray:
 
 def write_video(
     path: Path, frames: int = 80, *, fps: int = 25, gop: int = 250, b_frames: int = 0, codec: str = "libx264",
-    times: list[int] | None = None,
+    times: list[int] | None = None, container_options: dict[str, str] | None = None,
 ) -> Path:  # fmt: skip
-    """Write numbered frames losslessly; `times` gives presentation times in frames, for a variable rate."""
+    """Write numbered frames, losslessly but for a codec given; `times` gives their times in frames."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options=container_options or {}) as container:
         options = {"g": str(gop), "bf": str(b_frames), "sc_threshold": "0"}
         if codec == "libx264":
             # Lossless in RGB: no chroma subsampling and no rounding between colour spaces.
             codec, options["crf"], pixels = "libx264rgb", "0", "rgb24"
         else:
-            pixels = "yuv420p"
+            pixels = "bgr0" if codec == "ffv1" else "yuv420p"
         stream = container.add_stream(codec, rate=Fraction(fps), options=options)
         stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
         stream.codec_context.time_base = Fraction(1, fps)

@@ -1,7 +1,9 @@
 """Decoding gives exactly the frames asked for, whatever the file, and a clear error where it cannot."""
 
 import io
+import struct
 import sys
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -53,13 +55,85 @@ def test_indices_mean_times_so_another_rate_takes_every_other_frame(video, numbe
 
 
 def test_variable_frame_rate_gives_the_frame_on_display(video, numbers, read_frames):
-    # Frame k is shown from 3 k: at each time the last one that began.
-    path = str(video(frames=20, times=[3 * k for k in range(20)]))
-    assert numbers(read_frames(path, [0, 2, 3, 7, 30], 25)) == [0, 0, 1, 2, 10]
+    # At each time the last frame that began.
+    times = [0, 1, 2, 10, 11, 30, 31, 32, 33, 60]
+    path = str(video(frames=10, times=times))
+    wanted = [0, 2, 3, 9, 10, 12, 29, 30, 59, 60]
+    assert numbers(read_frames(path, wanted, 25)) == [0, 2, 2, 2, 3, 4, 4, 5, 8, 9]
 
 
-def test_only_what_is_needed_is_decoded(video, monkeypatch, numbers):
-    path = str(video(frames=200, gop=20))
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("video.mov", {"container_options": {"video_track_timescale": "25"}}),
+        ("ffv1.avi", {"codec": "ffv1"}),
+        ("video.ts", {"gop": 20}),
+    ],
+)
+def test_time_bases_and_containers_do_not_matter(video, numbers, read_frames, name, options):
+    path = str(video(name, frames=60, **options))
+    for index in (*range(12), 58, 59):
+        assert numbers(read_frames(path, [index], 25)) == [index]
+    assert probe(path) == (60, pytest.approx(25))
+
+
+def test_all_frames_of_an_avi_with_a_late_start_can_be_read(video, numbers, read_frames):
+    path = str(video("late.avi", frames=40, gop=10))
+    got = numbers(read_frames(path, list(range(39)), 25))
+    assert all(0 <= index - number <= 1 for index, number in enumerate(got))
+
+
+def test_phone_videos_come_upright(video, read_frames):
+    path = video()
+    data = bytearray(path.read_bytes())
+    upright, turned = (struct.pack(">9i", *matrix) for matrix in (
+        (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30), (0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30),
+    ))  # fmt: skip
+    place = data.index(upright, data.index(b"tkhd"))
+    data[place : place + len(turned)] = turned
+    path.write_bytes(data)
+    frame = read_frames(str(path), [5], 25)[0]
+    assert frame.shape == (64, 48, 3)
+    assert (frame[:8, -8:] == 255).all(), "the white corner, top left as filmed, is top right when shown"
+
+
+def test_a_title_in_another_encoding_does_not_matter(video, numbers, read_frames):
+    path = video()
+    with av.open(str(path)) as source, av.open(str(path.with_name("titled.mp4")), "w") as titled:
+        titled.metadata["title"] = "ABCDEFGH"
+        stream = titled.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                titled.mux(packet)
+    path = path.with_name("titled.mp4")
+    path.write_bytes(path.read_bytes().replace(b"ABCDEFGH", b"ABC\xe9\xe8\xffGH"))
+    assert probe(str(path))[0] == 80
+    assert numbers(read_frames(str(path), [3], 25)) == [3]
+
+
+def test_a_video_that_changes_its_size_is_told(tmp_path, read_frames):
+    path = tmp_path / "sizes.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        for index, (height, width) in enumerate([(48, 64)] * 5 + [(80, 96)] * 5):
+            encoder = av.CodecContext.create("mjpeg", "w")
+            encoder.height, encoder.width, encoder.pix_fmt = height, width, "yuvj420p"
+            encoder.time_base = Fraction(1, 25)
+            if index == 0:
+                stream.height, stream.width, stream.pix_fmt = height, width, "yuvj420p"
+            frame = av.VideoFrame.from_ndarray(np.zeros((height, width, 3), np.uint8), format="rgb24")
+            frame.pts = index
+            for packet in encoder.encode(frame.reformat(format="yuvj420p")):
+                packet.stream = stream
+                container.mux(packet)
+    with pytest.raises(VideoError, match=r"sizes\.mkv: its size changes within .*48, 64.*80, 96"):
+        read_frames(str(path), [1, 8], 25)
+
+
+@pytest.mark.parametrize("name", ["video.mp4", "video.mkv"])
+def test_only_what_is_needed_is_decoded(video, monkeypatch, numbers, name):
+    path = str(video(name, frames=200, gop=20))
     decoded = []
     original = av.container.InputContainer.decode
 
@@ -82,7 +156,7 @@ def test_only_what_is_needed_is_decoded(video, monkeypatch, numbers):
                 yield frame
 
     real_open = av.open
-    monkeypatch.setattr("rvm_training.data.video.av.open", lambda file, mode: Counting(real_open(file, mode)))
+    monkeypatch.setattr(av, "open", lambda *words, **options: Counting(real_open(*words, **options)))
     monkeypatch.setattr("rvm_training.data.video._best_stream", lambda container, _: container.streams.video[0])
     assert numbers(read_frames_with(path, [105, 106, 107, 108, 182], 25)) == [105, 106, 107, 108, 182]
     # From the keyframe 100 to the frame after 108, then from the keyframe 180.
@@ -120,6 +194,15 @@ def test_a_missing_file_is_told(tmp_path, read_frames):
 def test_senseless_requests_are_refused(video, indices, fps, read_frames):
     with pytest.raises(ValueError, match="expected some from 0 and a positive rate"):
         read_frames(str(video()), indices, fps)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_a_variable_rate_has_the_length_of_its_time(video, name, read_frames, numbers):
+    times = [3 * k for k in range(120)]
+    path = str(video(name, frames=120, times=times))
+    frames, fps = probe(path)
+    assert frames / fps == pytest.approx(360 / 25, abs=0.1)
+    assert numbers(read_frames(path, [frames - 1], fps))[0] in (118, 119)
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi"])

@@ -6,9 +6,10 @@ So variable frame rates and a slightly wrong `fps` do no harm, and both backends
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import av
 import numpy as np
@@ -18,6 +19,8 @@ from av.video.stream import VideoStream
 
 U8 = npt.NDArray[np.uint8]
 Backend = Literal["pyav", "torchcodec"]
+# A title in another encoding is no reason to refuse a video; from version 19 on PyAV thinks so too.
+_OPTIONS: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
 
 
 class VideoError(ValueError):
@@ -46,35 +49,45 @@ def read_frames(file: str | BinaryIO, indices: Sequence[int], fps: float, backen
     seconds = [(index + 0.5) / fps for index in order]
     read = _read_pyav if backend == "pyav" else _read_torchcodec
     frames = dict(zip(order, read(file, seconds), strict=True))
+    if len(shapes := {frame.shape[:2] for frame in frames.values()}) > 1:
+        raise VideoError(f"{_name(file)}: its size changes within ({sorted(shapes)}); transcode it")
     return np.stack([frames[index] for index in indices])
 
 
 def probe(file: str | BinaryIO) -> tuple[int, float]:
-    """Number of frames and frames per second of a video, from its header where that says, else by reading its packets.
+    """Number of frames at a rate, and that rate in frames per second, from a video's header or its last packets.
 
     Raises:
         VideoError: it cannot be opened, or has no video stream.
     """
     try:
-        with av.open(file, "r") as container:
+        with av.open(file, "r", **_OPTIONS) as container:
             stream = _best_stream(container, file)
             rate = stream.average_rate or stream.guessed_rate
             if not rate:
                 raise VideoError(f"{_name(file)}: no frame rate in the header; transcode it")
-            frames = stream.frames
-            if not frames and stream.duration and stream.time_base:
-                frames = round(stream.duration * stream.time_base * rate)
-            if not frames:
-                # Matroska and WebM give no stream duration: packets are counted without decoding them.
-                frames = sum(packet.size > 0 for packet in container.demux(stream))
-            return int(frames), float(rate)
+            return _length(container, stream, Fraction(rate.numerator, rate.denominator), _name(file)), float(rate)
     except (av.FFmpegError, OSError) as error:
         raise VideoError(f"{_name(file)}: cannot be opened ({error})") from error
 
 
+def _length(container: InputContainer, stream: VideoStream, rate: Fraction, name: str) -> int:
+    unit = _time_base(stream, name)
+    ticks: Fraction | int = stream.duration or 0
+    if not ticks:
+        # Matroska and WebM tell the container's duration, which may be that of the sound: the last packets decide.
+        container.seek(max(0, (container.duration or 0) - 2 * av.time_base))
+        one = 1 / (rate * unit)
+        ends = [packet.pts + (packet.duration or one) for packet in container.demux(stream) if packet.pts is not None]
+        if not ends:
+            raise VideoError(f"{name}: the video stream is empty")
+        ticks = max(ends) - (stream.start_time or 0)
+    return max(1, math.floor(ticks * unit * rate + Fraction(1, 2)))
+
+
 def _read_pyav(file: str | BinaryIO, seconds: Sequence[float]) -> list[U8]:
     try:
-        with av.open(file, "r") as container:
+        with av.open(file, "r", **_OPTIONS) as container:
             stream = _best_stream(container, file)
             # The workers are the parallelism; a decoder's own threads would only fight over the cores.
             stream.thread_type = "NONE"
@@ -88,13 +101,13 @@ class _Reader:
     """Goes through a video from time to time, and skips to a later keyframe where one lies in between."""
 
     def __init__(self, container: InputContainer, stream: VideoStream, name: str) -> None:
-        if stream.time_base is None:
-            raise VideoError(f"{name}: the video stream has no time base; transcode it")
         self._container = container
         self._stream = stream
         self._name = name
-        self._time_base: Fraction = stream.time_base
-        self._keyframes = sorted(entry.timestamp for entry in stream.index_entries if entry.is_keyframe)
+        self._time_base = _time_base(stream, name)
+        rate = stream.average_rate
+        self._frame_ticks = 1 / (rate.numerator * self._time_base / rate.denominator) if rate else Fraction(0)
+        self._keyframes: list[int] = []
         self._decoded = container.decode(stream)
         self._current: av.VideoFrame | None = None
         self._next: av.VideoFrame | None = None
@@ -102,7 +115,7 @@ class _Reader:
     def read(self, seconds: Sequence[float]) -> list[U8]:
         """RGB frames on display at these ascending times after the first frame."""
         origin = self._stream.start_time or 0
-        return [self._show(origin + round(second / self._time_base)) for second in seconds]
+        return [self._show(origin + math.floor(second / self._time_base)) for second in seconds]
 
     def _show(self, wanted: int) -> U8:
         self._seek(wanted)
@@ -111,19 +124,22 @@ class _Reader:
             if following is None:
                 return self._show_last(wanted)
             self._current, self._next = self._next, following
-        if self._current is None:
-            first, time = self._seconds(self._pts(self._next)), self._seconds(wanted)
+        if self._current is not None:
+            return _rgb(self._current)
+        # AVI with B-frames starts a frame or two after the time that its header tells.
+        first = self._pts(self._next)
+        if first - wanted > 3 * self._frame_ticks:
             raise VideoError(
-                f"{self._name}: the first frame is at {first:.3f} s, expected one at {time:.3f} s or before"
+                f"{self._name}: the first frame is at {self._seconds(first):.3f} s, expected one at "
+                f"{self._seconds(wanted):.3f} s or before"
             )
-        return _rgb(self._current)
+        return _rgb(self._next)
 
     def _show_last(self, wanted: int) -> U8:
         last = self._next
         if last is None:
             raise VideoError(f"{self._name}: no frame could be decoded")
-        rate = self._stream.average_rate
-        end = self._pts(last) + (last.duration or (round(1 / rate / self._time_base) if rate else 0))
+        end = self._pts(last) + (last.duration or math.ceil(self._frame_ticks))
         if wanted >= end:
             raise VideoError(
                 f"{self._name}: the video ends at {self._seconds(end):.3f} s, "
@@ -133,18 +149,28 @@ class _Reader:
 
     def _seek(self, wanted: int) -> None:
         """Go to the last keyframe before `wanted`, unless decoding on from here gets there with less."""
-        before = [keyframe for keyframe in self._keyframes if keyframe <= wanted]
-        position = None if self._next is None else self._pts(self._next)
-        if position is not None and (not before or before[-1] <= position):
+        if self._next is not None:
+            position = self._pts(self._next)
+            if not any(position < keyframe <= wanted for keyframe in self._keyframes):
+                return
+        if self._go_to(wanted, wanted):
             return
         # Keyframe times are of decoding, which may lie a little before those of display: when the first frame shown
         # after a seek is too late, a keyframe before is taken.
-        for target in [wanted, *before[-2::-1][:2], 0]:
-            self._container.seek(target, stream=self._stream, backward=True)
-            self._decoded = self._container.decode(self._stream)
-            self._current, self._next = None, next(self._decoded, None)
-            if self._next is not None and self._pts(self._next) <= wanted:
+        before = [keyframe for keyframe in self._keyframes if keyframe <= wanted]
+        for target in [*before[-2::-1][:2], 0]:
+            if self._go_to(target, wanted):
                 return
+
+    def _go_to(self, target: int, wanted: int) -> bool:
+        """Decode from the keyframe at or before `target` on; whether the first frame is `wanted` or one before."""
+        self._container.seek(target, stream=self._stream, backward=True)
+        if not self._keyframes:
+            # Only now: Matroska's index is read by the first seek.
+            self._keyframes = sorted(entry.timestamp for entry in self._stream.index_entries if entry.is_keyframe)
+        self._decoded = self._container.decode(self._stream)
+        self._current, self._next = None, next(self._decoded, None)
+        return self._next is not None and self._pts(self._next) <= wanted
 
     def _pts(self, frame: av.VideoFrame) -> int:
         if frame.pts is None:
@@ -156,7 +182,9 @@ class _Reader:
 
 
 def _rgb(frame: av.VideoFrame) -> U8:
-    return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    rgb = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    # Phones film upright video lying down, and say so.
+    return np.rot90(rgb, frame.rotation // 90 % 4)
 
 
 def _best_stream(container: InputContainer, file: str | BinaryIO) -> VideoStream:
@@ -164,6 +192,12 @@ def _best_stream(container: InputContainer, file: str | BinaryIO) -> VideoStream
     if not isinstance(stream, VideoStream):
         raise VideoError(f"{_name(file)}: no video stream")
     return stream
+
+
+def _time_base(stream: VideoStream, name: str) -> Fraction:
+    if not stream.time_base:
+        raise VideoError(f"{name}: the video stream has no time base; transcode it")
+    return Fraction(stream.time_base.numerator, stream.time_base.denominator)
 
 
 def _name(file: str | BinaryIO) -> str:
@@ -179,7 +213,7 @@ def _read_torchcodec(file: str | BinaryIO, seconds: Sequence[float]) -> list[U8]
             "or set data.backend=pyav"
         ) from error
     try:
-        decoder = VideoDecoder(file, dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="approximate")
+        decoder = VideoDecoder(file, dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="exact")
         start = float(decoder.metadata.begin_stream_seconds or 0.0)
         batch = decoder.get_frames_played_at([start + second for second in seconds])
     except (RuntimeError, ValueError, IndexError) as error:
