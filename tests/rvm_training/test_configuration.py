@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from rvm_training import configuration
+from rvm_training.data.layouts import LAYOUTS
 from rvm_training.pretraining.config import TrainConfig
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "training" / "configs").glob("*.yaml"))
@@ -65,7 +66,7 @@ def test_paths_come_as_paths():
         (["inner=3"], "inner: got 3"),
         (["name=bad"], "name: got 'bad', expected a better one"),
         (["name"], r"got 'name', expected key=value"),
-        (["name.x=1"], "unknown key|expected a section|name"),
+        (["name.x=1"], "name: got {'x': 1}"),
         (["inner.rate=[1"], "is not YAML"),
     ],
 )
@@ -80,9 +81,15 @@ def test_missing_file_and_malformed_yaml_are_told(tmp_path):
     (tmp_path / "c.yaml").write_text("a: [1")
     with pytest.raises(ValueError, match="not YAML"):
         configuration.load(Outer, tmp_path / "c.yaml")
-    (tmp_path / "c.yaml").write_text("- 1")
-    with pytest.raises(ValueError, match="got list at the top"):
+    for text in ("- 1", "[]"):
+        (tmp_path / "c.yaml").write_text(text)
+        with pytest.raises(ValueError, match="got list at the top"):
+            configuration.load(Outer, tmp_path / "c.yaml")
+    (tmp_path / "c.yaml").write_text("inner: {rate: 1}\nname: y\ninner: {pair: [1, 2]}\n")
+    with pytest.raises(ValueError, match="key 'inner' stands twice"):
         configuration.load(Outer, tmp_path / "c.yaml")
+    (tmp_path / "c.yaml").write_text("# Nothing but defaults.\n")
+    assert configuration.load(Outer, tmp_path / "c.yaml") == Outer()
 
 
 def test_a_saved_configuration_comes_back(tmp_path):
@@ -118,6 +125,13 @@ def test_differences_name_the_fields():
     assert configuration.differences(Outer(), Outer("y", None, Inner(rate=2.0))) == {
         "name": ("x", "y"), "inner.rate": (0.1, 2.0),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_shipped_mixtures_are_shares_of_sources_that_manifests_name(path):
+    if (mixture := configuration.load(TrainConfig, path).data.mixture) is not None:
+        assert sum(mixture.values()) == pytest.approx(1)
+        assert mixture.keys() <= {layout.source for layout in LAYOUTS.values()}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -21,6 +21,16 @@ import yaml
 T = TypeVar("T")
 
 
+class _StrictLoader(yaml.SafeLoader):
+    """Plain YAML in which a key may stand once: the second one would silently win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key) for key, _ in node.value]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise yaml.constructor.ConstructorError(None, None, f"key {twice[0]!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def load(cls: type[T], path: Path | None, words: Sequence[str] = ()) -> T:
     """Build a configuration.
 
@@ -38,9 +48,10 @@ def load(cls: type[T], path: Path | None, words: Sequence[str] = ()) -> T:
         if not path.is_file():
             raise FileNotFoundError(f"configuration: no file at {path}")
         try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            given = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
         except yaml.YAMLError as error:
             raise ValueError(f"{path}: not YAML ({error})") from error
+        values = {} if given is None else given
         if not isinstance(values, dict):
             raise ValueError(f"{path}: got {type(values).__name__} at the top, expected keys and values")
     for word in words:

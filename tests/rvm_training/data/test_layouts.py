@@ -5,7 +5,7 @@ import json
 import pytest
 
 from rvm_training.data.build import probe_clips
-from rvm_training.data.layouts import LAYOUTS, hashed_split, read_layout
+from rvm_training.data.layouts import LAYOUTS, hashed_splits, read_layout
 
 
 def touch(folder, *names):
@@ -93,9 +93,22 @@ def test_a_missing_folder_is_told(tmp_path, name):
 
 
 def test_hashed_splits_keep_their_share_and_never_change():
-    splits = [hashed_split(f"clip{i}", 0.2) for i in range(2000)]
-    assert abs(splits.count("val") / 2000 - 0.2) < 0.03
-    assert [hashed_split(f"clip{i}", 0.2) for i in range(5)] == ["train", "train", "train", "train", "train"]
+    many, few = (hashed_splits([f"clip{i}" for i in range(count)], 0.2) for count in (2000, 100))
+    assert abs(list(many.values()).count("val") / 2000 - 0.2) < 0.03
+    assert few == {key: many[key] for key in few}
+
+
+@pytest.mark.parametrize("count", range(1, 20))
+def test_a_few_videos_have_one_for_validation_too(count):
+    splits = list(hashed_splits([f"clip{i}" for i in range(count)], 0.001).values())
+    assert splits.count("val") == (1 if count > 1 else 0)
+    assert "val" not in hashed_splits([f"clip{i}" for i in range(count)], 0.0).values()
+
+
+def test_linked_folders_are_followed(tmp_path):
+    touch(tmp_path, "part/a.mp4", "data/b.mp4")
+    (tmp_path / "data" / "linked").symlink_to(tmp_path / "part")
+    assert {path for path, _ in found("folder", tmp_path / "data")} == {"b.mp4", "linked/a.mp4"}
 
 
 def test_rows_hold_length_and_rate_and_bad_files_are_listed(tmp_path, video):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rvm_training.data.manifest import Clip, Manifest
-from rvm_training.data.mixture import PAPER_MIXTURE, Mixture
+from rvm_training.data.mixture import Mixture
 
 
 def shares(mixture: Mixture, manifest: Manifest, count: int = 4000) -> dict[str, float]:
@@ -42,7 +42,7 @@ def test_a_source_of_weight_zero_is_never_drawn(manifest):
 
 @pytest.mark.parametrize("weights", [{"a": 1}, {"a": 1, "b": 1, "c": 1}, {}])
 def test_weights_must_name_exactly_the_sources(manifest, weights):
-    with pytest.raises(ValueError, match=r"expected the sources \['a', 'b'\]"):
+    with pytest.raises(ValueError, match=r"manifest: got a mixture of .* expected the sources \['a', 'b'\]"):
         Mixture(manifest, weights)
 
 
@@ -57,5 +57,8 @@ def test_a_source_with_nothing_long_enough_is_told(manifest):
         Mixture(manifest, {"a": 1, "b": 1}, shortest=1000)
 
 
-def test_the_papers_mixture_sums_to_one():
-    assert sum(PAPER_MIXTURE.values()) == pytest.approx(1)
+def test_a_split_may_lack_sources_of_the_mixture(manifest, tmp_path):
+    rows = [manifest[row] for row in range(len(manifest))]
+    some = Manifest.of([row for row in rows if row.source == "a" or row.path == "/short"], tmp_path)
+    assert Mixture.present(some, {"a": 3, "b": 1}) == {"a": 3, "b": 1}
+    assert Mixture.present(some, {"a": 3, "b": 1}, shortest=8) == {"a": 3}

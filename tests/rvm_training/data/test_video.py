@@ -127,7 +127,7 @@ def test_a_video_that_changes_its_size_is_told(tmp_path, read_frames):
             for packet in encoder.encode(frame.reformat(format="yuvj420p")):
                 packet.stream = stream
                 container.mux(packet)
-    with pytest.raises(VideoError, match=r"sizes\.mkv: its size changes within .*48, 64.*80, 96"):
+    with pytest.raises(VideoError, match=r"sizes\.mkv: .*(its size changes within .*48, 64.*80, 96|shape 80x96)"):
         read_frames(str(path), [1, 8], 25)
 
 

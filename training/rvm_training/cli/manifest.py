@@ -8,23 +8,33 @@ from pathlib import Path
 
 from rvm_training.data.build import probe_clips, write_problems
 from rvm_training.data.layouts import LAYOUTS, read_layout
-from rvm_training.data.manifest import Clip, Manifest
+from rvm_training.data.manifest import Clip, Manifest, check_suffix
 from rvm_training.data.shards import index_shards, merge, pack
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the subcommand; returns the exit status."""
     args = _parser().parse_args(arguments)
+    # Before videos are opened, which may take hours.
+    if args.action == "pack":
+        check_suffix(args.manifest)
+    else:
+        check_suffix(args.out)
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+    if getattr(args, "weight", 1.0) < 0:
+        raise ValueError(f"--weight: got {args.weight:g}, expected 0 or more")
     match args.action:
         case "merge":
             _finish(merge(args.manifests, args.out.parent), args.out)
         case "pack":
-            packed = pack(Manifest.read(args.manifest), args.out, shard_bytes=args.shard_mb * 2**20)
-            _finish(packed, args.out / f"manifest{args.manifest.suffix}")
+            packed, problems = pack(Manifest.read(args.manifest), args.out, shard_bytes=args.shard_mb * 2**20)
+            out = args.out / f"manifest{args.manifest.suffix}"
+            _report(problems, out)
+            _finish(packed, out)
         case "shards":
             clips, problems = index_shards(
                 args.folder,
-                source=args.source or "shards",
+                source=args.source,
                 manifest_folder=args.out.parent,
                 val_share=args.val_share,
             )
@@ -68,14 +78,18 @@ def _folder_options(action: argparse.ArgumentParser) -> None:
 
 
 def _write(clips: list[Clip], problems: list[str], out: Path) -> None:
-    if problems:
-        print(f"left out {len(problems)} that cannot be used: {write_problems(problems, out)}")
-    if not clips:
-        raise ValueError(f"no usable video; see {out.with_suffix('.quarantine.txt')}")
+    _report(problems, out)
     _finish(Manifest.of(clips, out.parent), out)
 
 
+def _report(problems: list[str], out: Path) -> None:
+    if problems:
+        print(f"left out {len(problems)} that cannot be used: {write_problems(problems, out)}")
+
+
 def _finish(manifest: Manifest, out: Path) -> None:
+    if not len(manifest):
+        raise ValueError(f"no usable video; see {out.with_suffix('.quarantine.txt')}")
     manifest.write(out)
     seconds = (manifest.table["frames"].to_numpy() / manifest.table["fps"].to_numpy()).sum()
     print(f"{out}: {len(manifest)} clips, {seconds / 3600:.2f} hours")

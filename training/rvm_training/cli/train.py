@@ -34,10 +34,10 @@ def main(arguments: Sequence[str]) -> int:
 
         print(plan(config, args.tflops))
         return 0
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # Its advertisements and states of loops.
     from rvm_training.pretraining.fit import fit  # Lightning takes seconds to import.
     from rvm_training.pretraining.module import TrainingStopped
 
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # Its advertisements and states of loops.
     try:
         result = fit(config)
     except TrainingStopped as stopped:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 ATTEMPTS = 10
-"""Boxes that are tried before the centre is taken, as in the usual Inception-style crop."""
+"""Boxes that are tried before the largest one of the nearest allowed ratio is taken."""
 
 
 @dataclass(frozen=True)

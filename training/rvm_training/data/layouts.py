@@ -8,7 +8,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,26 +56,38 @@ def read_layout(name: str, folder: Path, val_share: float = 0.01) -> list[Found]
     return found
 
 
-def hashed_split(key: str, val_share: float) -> str:
-    """`val` for that share of keys and `train` for the others, by a hash: stable when files are added."""
-    number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
-    return "val" if number < val_share * 2**64 else "train"
+def hashed_splits(keys: Iterable[str], val_share: float) -> dict[str, str]:
+    """`val` for about that share of keys and `train` for the others, by a hash: stable when files are added.
+
+    Where a share is asked for, at least one of several keys is `val`: training needs some.
+    """
+    place = {key: int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64 for key in keys}
+    splits = {key: "val" if number < val_share else "train" for key, number in place.items()}
+    if val_share > 0 and len(splits) > 1 and "val" not in splits.values():
+        splits[min(place, key=place.__getitem__)] = "val"
+    return splits
 
 
 def _videos(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
+    # Links are followed: large datasets are often put together of them.
+    for parent, _, names in os.walk(folder, followlinks=True):
+        for name in names:
+            if Path(name).suffix.lower() in VIDEO_SUFFIXES:
+                yield Path(parent, name)
 
 
 def _folder(folder: Path, val_share: float) -> Iterator[Found]:
-    for path in _videos(folder):
-        relative = path.relative_to(folder)
-        named = relative.parts[0] if relative.parts[0] in ("train", "val") else None
-        yield Found(path, named or hashed_split(str(relative), val_share))
+    paths = {str(path.relative_to(folder)): path for path in _videos(folder)}
+    named = {key: top for key in paths if (top := Path(key).parts[0]) in ("train", "val")}
+    share = 0.0 if "val" in named.values() else val_share
+    splits = hashed_splits(paths.keys() - named.keys(), share) | named
+    return (Found(path, splits[key]) for key, path in paths.items())
 
 
 def _by_id(folder: Path, val_share: float) -> Iterator[Found]:
-    for path in _videos(folder):
-        yield Found(path, hashed_split(path.stem, val_share))
+    paths = list(_videos(folder))
+    splits = hashed_splits((path.stem for path in paths), val_share)
+    return (Found(path, splits[path.stem]) for path in paths)
 
 
 def _kinetics(folder: Path, _: float) -> Iterator[Found]:
@@ -128,7 +141,7 @@ def _ytbb(folder: Path, val_share: float) -> Iterator[Found]:
 
 
 LAYOUTS: dict[str, Layout] = {
-    "folder": Layout("videos", "videos at any depth; train/ and val/ at the top are taken for the splits", _folder),
+    "folder": Layout("videos", "videos at any depth; train/ and val/ at the top are the splits", _folder),
     "howto100m": Layout("howto100m", "videos named by their YouTube id", _by_id),
     "kinetics700": Layout(
         "k700", "train/ and val/ (or validate/) with <id>_<begin>_<end>.mp4, or class folders", _kinetics

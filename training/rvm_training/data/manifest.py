@@ -93,13 +93,12 @@ class Manifest:
         if not path.is_file():
             raise FileNotFoundError(f"manifest: no file at {path}; make one with `rvm manifest`")
         try:
+            check_suffix(path)
             if path.suffix == ".parquet":
                 table = pa.parquet.read_table(path)
-            elif path.suffix == ".csv":
+            else:
                 types = pa.csv.ConvertOptions(column_types=_SCHEMA, strings_can_be_null=False)
                 table = pa.csv.read_csv(path, convert_options=types)
-            else:
-                raise ValueError(f"manifest: got {path.name}, expected a .parquet or .csv file")
             return cls(_conformed(table), path.parent, str(path))
         except pa.ArrowInvalid as error:
             raise ValueError(f"{path}: cannot be read as a manifest ({error})") from error
@@ -115,12 +114,8 @@ class Manifest:
         Raises:
             ValueError: the suffix is another.
         """
-        if path.suffix == ".parquet":
-            pa.parquet.write_table(self.table, path)
-        elif path.suffix == ".csv":
-            pa.csv.write_csv(self.table, path)
-        else:
-            raise ValueError(f"manifest: got {path.name}, expected a .parquet or .csv file")
+        check_suffix(path)
+        (pa.parquet.write_table if path.suffix == ".parquet" else pa.csv.write_csv)(self.table, path)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -141,10 +136,20 @@ class Manifest:
         table = self.table.filter(pc.equal(self.table["split"], name))
         if not table.num_rows:
             raise ValueError(f"{self.name}: no rows of split {name!r}, expected one of {self._values('split')}")
-        return Manifest(table, self._folder, self.name)
+        return Manifest(table, self._folder, f"{self.name}, split {name}")
 
     def _values(self, column: str) -> list[str]:
         return sorted(pc.unique(self.table[column]).to_pylist())
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse a file that is no manifest by its name.
+
+    Raises:
+        ValueError: the suffix is neither `.parquet` nor `.csv`.
+    """
+    if path.suffix not in (".parquet", ".csv"):
+        raise ValueError(f"manifest: got {path.name}, expected a .parquet or .csv file")
 
 
 def relative_path(path: Path, folder: Path) -> str:

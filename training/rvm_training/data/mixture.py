@@ -9,9 +9,6 @@ import pyarrow.compute as pc
 
 from rvm_training.data.manifest import Manifest
 
-PAPER_MIXTURE = {"howto100m": 0.318, "ytbb": 0.25, "k700": 0.188, "yt8m": 0.188, "ssv2": 0.056}
-"""Weights of the paper's datasets, third-hand. They are the names that `rvm manifest` gives."""
-
 
 class Mixture:
     """Draws rows of a manifest."""
@@ -38,7 +35,9 @@ class Mixture:
             encoded = pc.dictionary_encode(manifest.table["source"]).combine_chunks()
             names = encoded.dictionary.to_pylist()
             if set(names) != set(weights):
-                raise ValueError(f"mixture: got weights for {sorted(weights)}, expected the sources {sorted(names)}")
+                raise ValueError(
+                    f"{manifest.name}: got a mixture of {sorted(weights)}, expected the sources {sorted(names)}"
+                )
             codes = encoded.indices.to_numpy()
             groups = {name: rows[codes == code] for code, name in enumerate(names)}
         if min(weights.values()) < 0 or not sum(weights.values()) > 0:
@@ -56,6 +55,13 @@ class Mixture:
                 shares.append(weights[name])
                 self._groups.append((groups[name], cumulative))
         self._shares = np.cumsum(shares) / sum(shares)
+
+    @staticmethod
+    def present(manifest: Manifest, weights: Mapping[str, float], *, shortest: int = 1) -> dict[str, float]:
+        """Those of some weights whose source has a row that is long enough: a validation split may lack some."""
+        long_enough = manifest.table.filter(pc.greater_equal(manifest.table["frames"], shortest))
+        names = set(pc.unique(long_enough["source"]).to_pylist())
+        return {name: weight for name, weight in weights.items() if name in names}
 
     def draw(self, rng: np.random.Generator) -> int:
         """A row of the manifest."""

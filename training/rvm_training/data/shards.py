@@ -9,21 +9,20 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm import tqdm
 
-from rvm_training.data.layouts import VIDEO_SUFFIXES, hashed_split
+from rvm_training.data.layouts import VIDEO_SUFFIXES, hashed_splits
 from rvm_training.data.manifest import Clip, Manifest, relative_path
 from rvm_training.data.sources import opened
 from rvm_training.data.video import VideoError, probe
 
 
-def pack(manifest: Manifest, folder: Path, *, shard_bytes: int = 2**30) -> Manifest:
+def pack(manifest: Manifest, folder: Path, *, shard_bytes: int = 2**30) -> tuple[Manifest, list[str]]:
     """Copy a manifest's videos into shards `shard-00000.tar` ...
 
     Args:
@@ -32,11 +31,10 @@ def pack(manifest: Manifest, folder: Path, *, shard_bytes: int = 2**30) -> Manif
         shard_bytes: a shard is closed once it is larger.
 
     Returns:
-        The same clips with paths and places in the shards, relative to `folder`.
+        (the same clips with paths and places in the shards, relative to `folder`; reasons of what was left out).
 
     Raises:
         FileExistsError: there are shards already.
-        VideoError: a video cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if present := sorted(folder.glob("shard-*.tar")):
@@ -46,15 +44,20 @@ def pack(manifest: Manifest, folder: Path, *, shard_bytes: int = 2**30) -> Manif
     for row, clip in enumerate(rows):
         by_video.setdefault((clip.path, clip.offset), []).append(row)
     moved: dict[int, Clip] = {}
+    problems: list[str] = []
     shard, number = None, 0
     try:
         for key, users in enumerate(tqdm(by_video.values(), unit="video")):
+            first = rows[users[0]]
+            try:
+                data = _bytes(first)
+            except VideoError as error:
+                problems.append(str(error))
+                continue
             if shard is None:
                 path = folder / f"shard-{number:05d}.tar"
                 shard = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115 (closed when full)
                 number += 1
-            first = rows[users[0]]
-            data = _bytes(first)
             name = f"{key:09d}"
             suffix = Path(first.path).suffix if not first.size else ".mp4"
             offset = _add(shard, name + (suffix if suffix in VIDEO_SUFFIXES else ".mp4"), data)
@@ -68,39 +71,54 @@ def pack(manifest: Manifest, folder: Path, *, shard_bytes: int = 2**30) -> Manif
     finally:
         if shard is not None:
             shard.close()
-    return Manifest.of([moved[row] for row in range(len(rows))], folder)
+    return Manifest.of([moved[row] for row in sorted(moved)], folder), problems
 
 
 def index_shards(
-    folder: Path, *, source: str, manifest_folder: Path, val_share: float = 0.01
+    folder: Path, *, source: str | None = None, manifest_folder: Path, val_share: float = 0.01
 ) -> tuple[list[Clip], list[str]]:
     """Make rows of the videos in a folder's tar shards, whoever wrote them.
 
     Args:
         folder: where the shards are.
-        source: dataset's name for the rows.
+        source: dataset's name for the rows; None takes what `pack` wrote beside each video, else "shards".
         manifest_folder: where the manifest will be; paths below it are written relative to it.
-        val_share: share of validation clips.
+        val_share: share of validation clips among those beside which no split is written.
 
     Returns:
         (rows, reasons of what was left out).
 
     Raises:
-        ValueError: there is no video in any shard.
+        ValueError: there is no video in any shard, nor a shard that cannot be read.
     """
+    members: list[_Member] = []
     clips, problems = [], []
     for path in sorted(folder.glob("*.tar")):
-        for name, offset, size in _members(path):
-            clip = Clip(str(path), 0, 1, 1.0, source, 1.0, hashed_split(name, val_share), offset, size)
-            try:
-                with opened(clip) as file:
-                    frames, fps = probe(file)
-            except VideoError as error:
-                problems.append(f"{path.name}: {name}: {error}")
-                continue
-            clips.append(replace(clip, path=relative_path(path, manifest_folder), frames=frames, fps=fps))
-    if not clips:
+        try:
+            members += _members(path)
+        except (tarfile.TarError, OSError) as error:
+            problems.append(f"{path.name}: cannot be read as a tar file ({error})")
+    if not members and not problems:
         raise ValueError(f"{folder}: no videos in tar files; expected shards with <key>.mp4 inside")
+    splits = hashed_splits((str(member.name) for member in members if "split" not in member.about), val_share)
+    for member in tqdm(members, unit="video"):
+        place = Clip(str(member.shard), 0, 1, 1.0, offset=member.offset, size=member.size)
+        try:
+            with opened(place) as file:
+                frames, fps = probe(file)
+        except VideoError as error:
+            problems.append(f"{member.shard.name}: {member.name}: {error}")
+            continue
+        clips.append(
+            replace(
+                place,
+                path=relative_path(member.shard, manifest_folder),
+                frames=frames,
+                fps=fps,
+                source=source or member.about.get("source", "shards"),
+                split=member.about.get("split") or splits[member.name],
+            )
+        )
     return clips, problems
 
 
@@ -136,8 +154,40 @@ def _add(shard: tarfile.TarFile, name: str, data: bytes) -> int:
     return offset
 
 
-def _members(path: Path) -> Iterator[tuple[str, int, int]]:
+@dataclass(frozen=True)
+class _Member:
+    """A video within a shard."""
+
+    shard: Path
+    name: str
+    offset: int
+    size: int
+    about: dict[str, str]
+    """What `pack` wrote beside it."""
+
+
+def _members(path: Path) -> list[_Member]:
+    found = []
+    about: dict[str, dict[str, str]] = {}
     with tarfile.open(path) as shard:
         for member in shard:
             if member.isfile() and Path(member.name).suffix.lower() in VIDEO_SUFFIXES:
-                yield member.name, member.offset_data, member.size
+                found.append(member)
+            elif member.name.endswith(".json") and (file := shard.extractfile(member)) is not None:
+                about[_key(member.name)] = _strings(file.read())
+    return [
+        _Member(path, member.name, member.offset_data, member.size, about.get(_key(member.name), {}))
+        for member in found
+    ]
+
+
+def _key(name: str) -> str:
+    return str(Path(name).with_suffix(""))
+
+
+def _strings(text: bytes) -> dict[str, str]:
+    try:
+        values = json.loads(text)
+    except ValueError:
+        return {}  # Other people's files hold what they like.
+    return {key: value for key, value in values.items() if isinstance(value, str)} if isinstance(values, dict) else {}

@@ -19,6 +19,9 @@ from rvm_training.data.video import Backend, VideoError, read_frames
 from rvm_training.data.window import FileWindow
 from rvm_training.synthetic.generate import SceneConfig, random_scene
 
+BLOCK_BYTES = 2**20
+"""Read at once from a file that is not local, where more is not asked for."""
+
 
 @dataclass(frozen=True)
 class DrawnClip:
@@ -82,14 +85,14 @@ def opened(clip: Clip) -> Iterator[str | BinaryIO]:
         VideoError: it cannot be opened.
     """
     try:
-        if clip.size:
-            with fsspec.open(clip.path, "rb") as file:
-                window = FileWindow(file, clip.offset, clip.size, f"{clip.path} at byte {clip.offset}")
-                yield io.BufferedReader(window)
-        elif "://" in clip.path:
-            with fsspec.open(clip.path, "rb") as file:
-                yield file
-        else:
+        if not clip.size and "://" not in clip.path:
             yield clip.path
+            return
+        # A store is read in blocks of this size: a short clip comes with one request, a long one as decoding asks.
+        filesystem, path = fsspec.core.url_to_fs(clip.path)
+        with filesystem.open(path, "rb", block_size=BLOCK_BYTES, cache_type="readahead") as file:
+            size = clip.size or file.seek(0, io.SEEK_END)
+            name = f"{clip.path} at byte {clip.offset}" if clip.size else clip.path
+            yield io.BufferedReader(FileWindow(file, clip.offset, size, name))
     except OSError as error:
         raise VideoError(f"{clip.path}: cannot be opened ({error})") from error

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import lightning as L
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from rvm_training.data.dataset import (
@@ -27,6 +28,9 @@ from rvm_training.data.mixture import Mixture
 from rvm_training.data.sources import ClipSource, SceneSource, VideoSource
 from rvm_training.pretraining.config import TrainConfig
 from rvm_training.pretraining.preemption import ignore_signals_in_worker
+
+say = rank_zero_only(print)
+"""Tell the person who started the run, once and not from each process."""
 
 
 class ClipDataModule(L.LightningDataModule):
@@ -86,7 +90,15 @@ class ClipDataModule(L.LightningDataModule):
             scenes = data.synthetic if training else dataclasses.replace(data.synthetic, held_out=True)
             return SceneSource(scenes, data.frames, self._config.model.size)
         manifest = Manifest.read(data.manifest).split(data.train_split if training else data.val_split)
-        mixture = Mixture(manifest, data.mixture, shortest=data.frames.shortest)
+        shares, shortest = data.mixture, data.frames.shortest
+        if shares is not None and not training:
+            shares = Mixture.present(manifest, shares, shortest=shortest)
+        mixture = Mixture(manifest, shares, shortest=shortest)
+        if mixture.too_short:
+            say(
+                f"{manifest.name}: {mixture.too_short} of {len(manifest)} clips are shorter than {shortest} frames and "
+                "are never drawn"
+            )
         return VideoSource(manifest, mixture, data.frames, data.backend)
 
     def _dataset(self, *, training: bool) -> ClipDataset:

@@ -14,12 +14,11 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
-from lightning.pytorch.utilities import rank_zero_info
 
 from rvm_training import configuration
 from rvm_training.pretraining.checkpoints import CONFIG, STATE, Checkpoints, latest, step_of
 from rvm_training.pretraining.config import MachineConfig, TrainConfig
-from rvm_training.pretraining.datamodule import ClipDataModule
+from rvm_training.pretraining.datamodule import ClipDataModule, say
 from rvm_training.pretraining.layout import split_batch
 from rvm_training.pretraining.module import Pretraining, network_sizes
 from rvm_training.pretraining.monitor import Monitor
@@ -85,7 +84,7 @@ def fit(config: TrainConfig) -> FitResult:
         config.folder.mkdir(parents=True, exist_ok=True)
         configuration.save(config, config.folder / CONFIG)
     if resume is not None:
-        rank_zero_info(f"going on from {resume}")
+        say(f"going on from {resume}")
     checkpoint = None if resume is None else str(resume / STATE)
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     return FitResult(config.folder, trainer.global_step, preemption.received, reports=trainer.is_global_zero)
