@@ -61,4 +61,5 @@ def test_a_split_may_lack_sources_of_the_mixture(manifest, tmp_path):
     rows = [manifest[row] for row in range(len(manifest))]
     some = Manifest.of([row for row in rows if row.source == "a" or row.path == "/short"], tmp_path)
     assert Mixture.present(some, {"a": 3, "b": 1}) == {"a": 3, "b": 1}
-    assert Mixture.present(some, {"a": 3, "b": 1}, shortest=8) == {"a": 3}
+    assert Mixture.present(some, {"a": 3, "b": 1}, shortest=8) == {"a": 3, "b": 0}
+    assert Mixture.present(some, {"a": 3, "b": 1, "c": 1}) == {"a": 3, "b": 1}

@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from rvm_training.data.dataset import Batch
 from rvm_training.data.manifest import Clip, Manifest
 from rvm_training.pretraining.config import TrainConfig
 from rvm_training.pretraining.curve import read_metrics
-from rvm_training.pretraining.datamodule import ClipDataModule
 from rvm_training.pretraining.fit import fit
 from rvm_training.pretraining.module import Pretraining, TrainingStopped, make_network
 
@@ -246,12 +244,3 @@ def test_initial_weights_do_not_depend_on_the_device_that_lightning_chose(tiny_r
     with torch.device("meta"):
         got = make_network(config, 3).state_dict()
     assert all(torch.equal(got[name], tensor) for name, tensor in expected.items())
-
-
-@pytest.mark.parametrize(("device", "waits_not"), [("cuda", True), ("cpu", False)])
-def test_batches_go_to_a_gpu_without_waiting(tiny_run, device, waits_not):
-    asked = []
-    batch = SimpleNamespace(to=lambda device, non_blocking: asked.append((device.type, non_blocking)))
-    data = ClipDataModule(tiny_run(), patches=16, accumulate=1, micro_batch=8)
-    data.transfer_batch_to_device(batch, torch.device(device), 0)
-    assert asked == [(device, waits_not)]

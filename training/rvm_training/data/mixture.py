@@ -58,10 +58,10 @@ class Mixture:
 
     @staticmethod
     def present(manifest: Manifest, weights: Mapping[str, float], *, shortest: int = 1) -> dict[str, float]:
-        """Those of some weights whose source has a row that is long enough: a validation split may lack some."""
+        """Some weights as a split of the data allows them: without sources that it lacks, 0 where all rows are short."""
         long_enough = manifest.table.filter(pc.greater_equal(manifest.table["frames"], shortest))
-        names = set(pc.unique(long_enough["source"]).to_pylist())
-        return {name: weight for name, weight in weights.items() if name in names}
+        drawn, present = (set(pc.unique(table["source"]).to_pylist()) for table in (long_enough, manifest.table))
+        return {name: weight if name in drawn else 0.0 for name, weight in weights.items() if name in present}
 
     def draw(self, rng: np.random.Generator) -> int:
         """A row of the manifest."""
