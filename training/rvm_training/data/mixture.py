@@ -58,7 +58,7 @@ class Mixture:
 
     @staticmethod
     def present(manifest: Manifest, weights: Mapping[str, float], *, shortest: int = 1) -> dict[str, float]:
-        """Some weights as a split of the data allows them: without sources that it lacks, 0 where all rows are short."""
+        """Weights as a split allows them: without the sources that it lacks, and 0 where all rows are too short."""
         long_enough = manifest.table.filter(pc.greater_equal(manifest.table["frames"], shortest))
         drawn, present = (set(pc.unique(table["source"]).to_pylist()) for table in (long_enough, manifest.table))
         return {name: weight if name in drawn else 0.0 for name, weight in weights.items() if name in present}

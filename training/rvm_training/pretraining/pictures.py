@@ -15,7 +15,11 @@ from torch import Tensor
 from rvm_model.rvm import Reconstruction
 from rvm_training.pretraining.module import Pretraining
 
+COLUMNS = ("first source", "last source", "visible", "reconstruction", "target", "error")
 _GAP = 2
+_TITLE_ROWS = 20
+_LEAST_WIDTH = 110
+"""Pixels of a column that its title needs."""
 _GREY = 0.5
 
 
@@ -25,7 +29,7 @@ def write_pictures(trainer: L.Trainer, module: Pretraining, folder: Path) -> Pat
     frames, out = module.example
     count = min(module.config.log.pictures, len(frames))
     patch = module.network.config.patch_size
-    grid = reconstruction_grid(frames[:count], out, module.config.data.frames.sources, patch)
+    grid = titled(reconstruction_grid(frames[:count], out, module.config.data.frames.sources, patch))
     folder.mkdir(exist_ok=True)
     path = folder / f"step_{trainer.global_step:08d}.png"
     cv2.imwrite(str(path), grid[..., ::-1])
@@ -36,7 +40,7 @@ def write_pictures(trainer: L.Trainer, module: Pretraining, folder: Path) -> Pat
 
 
 def reconstruction_grid(frames: Tensor, out: Reconstruction, sources: int, patch: int) -> npt.NDArray[np.uint8]:
-    """One row per target frame: first and last source, what the decoder saw, reconstruction, target, error.
+    """One row per target frame, in `COLUMNS`: `visible` is what the decoder saw, the error is grey where there is none.
 
     Args:
         frames: [B, S + T, H, W, 3] in [0, 1].
@@ -57,6 +61,17 @@ def reconstruction_grid(frames: Tensor, out: Reconstruction, sources: int, patch
             error = _GREY + (made - target) / 2
             rows.append([first, last, seen, made, target, error])
     return _tiled([[_to_uint8(image) for image in row] for row in rows])
+
+
+def titled(grid: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """A grid of `COLUMNS` with their names above, enlarged by whole pixels where the names would not fit."""
+    factor = -(-_LEAST_WIDTH * len(COLUMNS) // grid.shape[1])
+    grid = grid.repeat(factor, axis=0).repeat(factor, axis=1)
+    title = np.full((_TITLE_ROWS, grid.shape[1], 3), 255, np.uint8)
+    for index, name in enumerate(COLUMNS):
+        place = (index * grid.shape[1] // len(COLUMNS) + 2, _TITLE_ROWS - 6)
+        cv2.putText(title, name, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
+    return np.concatenate([title, grid])
 
 
 def _to_uint8(image: Tensor) -> npt.NDArray[np.uint8]:
