@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     from rvm_training.pretraining.module import TrainingStopped
 
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # Its advertisements and states of loops.
+    warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)  # Lightning's own use of torch.
     try:
         result = fit(config)
     except TrainingStopped as stopped:
