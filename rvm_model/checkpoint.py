@@ -96,8 +96,11 @@ def save_checkpoint(
     # Written beside and moved into place, so that a crash never leaves half a checkpoint under the final name.
     partial = path.with_name(path.name + ".partial")
     try:
+        partial.touch()
+        mode = partial.stat().st_mode
         save_file(tensors, partial, metadata={**metadata, **ours})
-    except SafetensorError as error:
+        partial.chmod(mode)  # safetensors makes files that nobody else may read.
+    except (SafetensorError, OSError) as error:
         partial.unlink(missing_ok=True)
         raise OSError(f"{path} cannot be written: {error}") from error
     partial.replace(path)

@@ -160,6 +160,12 @@ def test_something_else_in_the_archive_is_named(npz):
         load_checkpoint(path)
 
 
+def test_a_saved_file_may_be_read_by_whom_other_new_files_may(tiny_model, tmp_path):
+    save_checkpoint(tiny_model, tmp_path / "m.safetensors")
+    (tmp_path / "other").touch()
+    assert (tmp_path / "m.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 def test_saving_where_nothing_can_be_written_is_an_os_error_and_leaves_nothing(tiny_model, tmp_path):
     with pytest.raises(OSError, match="cannot be written"):
         save_checkpoint(tiny_model, tmp_path / "missing" / "m.safetensors")
