@@ -23,13 +23,17 @@ ROS = [
 ]
 # Reading, writing and drawing on frames: nodes and training alike.
 VIDEO = ["av>=14.1", "opencv-python-headless>=4.8"]
+# What runs exported engines on a CPU.
+ENGINES = ["onnxruntime>=1.18", "openvino>=2024.6"]
 # Pretraining, evaluation and export.
 TRAIN = [
     *VIDEO,
+    *ENGINES,
     "av>=17",  # 17 tells where a video's keyframes are
     "fsspec>=2023.5",  # videos and shards in object stores
     "lightning>=2.6",  # 2.6 loads checkpoints without unpickling (weights_only)
     "matplotlib>=3.8",
+    "onnx>=1.16",
     "pyarrow>=15",
     "pydantic>=2.7",
     "scikit-image>=0.22",
@@ -75,6 +79,7 @@ setup(
     install_requires=["numpy>=1.26", "torch>=2.4", "safetensors>=0.4.3", "pyyaml>=6", "tqdm>=4.66"],
     extras_require={
         "ros": [*ROS, *VIDEO],
+        "engines": ENGINES,
         "train": TRAIN,
         "test": TEST,  # the name `colcon test` looks for
         "dev": [*TEST, "ruff>=0.14", "mypy>=1.18", "types-PyYAML>=6.0.12", "types-tqdm>=4.67"],

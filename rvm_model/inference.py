@@ -28,8 +28,7 @@ from rvm_model.rvm import RVM
 class InferenceStep(nn.Module):
     """(frames uint8 [B, H, W, 3], state [B, T, D]) -> features [B, T, D], which are the new state."""
 
-    position: Tensor
-    cls_token: Tensor
+    table: Tensor
 
     def __init__(self, model: RVM, size: tuple[int, int]) -> None:
         """Take over a network: joined weights are copies, the other layers are its own, from now on without gradients.
@@ -53,9 +52,9 @@ class InferenceStep(nn.Module):
         self.patch_embedding = model.tokenizer.patch_embedding
         weight = self.patch_embedding.weight
         code_ND = position_code(self.grid, config.base_grid, config.dim, device=weight.device, dtype=weight.dtype)
-        self.register_buffer("position", code_ND[None].clone())
-        self.register_buffer("cls_token", model.cls_token.detach()[None].clone())
-        self.layers = nn.ModuleList(_EncoderBlock(cast(Block, block)) for block in model.encoder.layers)
+        # Row 0 is the CLS token, which has no position code; the others are added to the patches.
+        self.register_buffer("table", torch.cat([model.cls_token.detach(), code_ND])[None])
+        self.layers = nn.ModuleList(EncoderBlock(cast(Block, block)) for block in model.encoder.layers)
         self.norm = model.encoder.norm
         self.input_gates = _joined([core.input_update, core.input_reset])
         self.state_gates = _joined([core.state_update, core.state_reset])
@@ -63,7 +62,7 @@ class InferenceStep(nn.Module):
         blocks = [cast(CrossBlock, block) for block in core.transformer.blocks]
         readers = [part for block in blocks for part in (block.ca_attention.key, block.ca_attention.value)]
         self.keys_values = _joined(readers, without_bias=range(0, len(readers), 2))
-        self.blocks = nn.ModuleList(_CoreBlock(block) for block in blocks)
+        self.blocks = nn.ModuleList(CoreBlock(block) for block in blocks)
         self.output_norm = core.transformer.output_norm
         self.requires_grad_(False).eval()
 
@@ -82,28 +81,32 @@ class InferenceStep(nn.Module):
         return state_BTD + update * (self.output_norm(candidate_BTD) - state_BTD)
 
     def _tokens(self, frames_BHWC: Tensor) -> Tensor:
-        batch, (rows, columns), patch = frames_BHWC.shape[0], self.grid, self.patch_size
+        (rows, columns), patch = self.grid, self.patch_size
         # Five axes, not six: a patch's columns and their colours lie side by side in memory.
-        patches = frames_BHWC.reshape(batch, rows, patch, columns, patch * 3).transpose(2, 3)
-        patches = patches.reshape(batch, rows * columns, patch * patch * 3).to(self.position.dtype) / 255.0
-        x_BND = self.patch_embedding(patches) + self.position
-        return torch.cat([self.cls_token.expand(batch, -1, -1), x_BND], dim=1)
+        patches = frames_BHWC.reshape(-1, rows, patch, columns, patch * 3).transpose(2, 3)
+        patches = patches.reshape(-1, rows * columns, patch * patch * 3).to(self.table.dtype) / 255.0
+        return functional.pad(self.patch_embedding(patches), (0, 0, 1, 0)) + self.table
 
 
-class _EncoderBlock(nn.Module):
+class EncoderBlock(nn.Module):
+    """Self-attention, then MLP, each with a residual."""
+
     def __init__(self, block: Block) -> None:
         super().__init__()
         self.attention_norm = block.attention_norm
-        self.attention = _SelfAttention(block.attention)
+        self.attention = SelfAttention(block.attention)
         self.mlp_norm = block.mlp_norm
         self.mlp = block.mlp
 
     def forward(self, x_BTD: Tensor) -> Tensor:
+        """Map tokens [B, T, D] to [B, T, D]."""
         x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD))
         return cast(Tensor, x_BTD + self.mlp(self.mlp_norm(x_BTD)))
 
 
-class _CoreBlock(nn.Module):
+class CoreBlock(nn.Module):
+    """Cross-attention to keys and values that are given, MLP, self-attention, each with a residual."""
+
     def __init__(self, block: CrossBlock) -> None:
         super().__init__()
         self.ca_attention_norm = block.ca_attention_norm
@@ -111,16 +114,19 @@ class _CoreBlock(nn.Module):
         self.mlp_norm = block.mlp_norm
         self.mlp = block.mlp
         self.attention_norm = block.attention_norm
-        self.attention = _SelfAttention(block.attention)
+        self.attention = SelfAttention(block.attention)
 
     def forward(self, x_BTD: Tensor, key_BTD: Tensor, value_BTD: Tensor) -> Tensor:
+        """Map tokens [B, T, D] to [B, T, D]."""
         query_BTD = self.query(self.ca_attention_norm(x_BTD))
         x_BTD = x_BTD + self.out(_attend(query_BTD, key_BTD, value_BTD, self.heads))
         x_BTD = x_BTD + self.mlp(self.mlp_norm(x_BTD))
         return cast(Tensor, x_BTD + self.attention(self.attention_norm(x_BTD)))
 
 
-class _SelfAttention(nn.Module):
+class SelfAttention(nn.Module):
+    """Attention of tokens to each other, with one product for queries, keys and values."""
+
     def __init__(self, attention: Attention) -> None:
         super().__init__()
         self.heads = attention.heads
@@ -128,6 +134,7 @@ class _SelfAttention(nn.Module):
         self.out = attention.out
 
     def forward(self, x_BTD: Tensor) -> Tensor:
+        """Map tokens [B, T, D] to [B, T, D]."""
         query_BTD, key_BTD, value_BTD = self.query_key_value(x_BTD).chunk(3, dim=-1)
         return cast(Tensor, self.out(_attend(query_BTD, key_BTD, value_BTD, self.heads)))
 

@@ -17,10 +17,21 @@ ROS = {"ament_index_python", "builtin_interfaces", "cv_bridge", "rclpy"} | {
     f"{family}_msgs" for family in ("diagnostic", "lifecycle", "sensor", "std")
 }
 ALLOWED = {
-    "rvm_model": {"numpy", "safetensors", "torch", "tqdm", "onnxruntime", "tensorrt"},
+    "rvm_model": {"numpy", "safetensors", "torch", "tqdm", "yaml", "onnxruntime", "openvino", "tensorrt"},
     "rvm_ros": {"av", "cv2", "numpy", "rosbags", "rvm_model", "torch", "tqdm", "rcl_interfaces", "std_srvs"} | ROS,
-    "rvm_training": {"lightning", "matplotlib", "pyarrow", "pydantic", "skimage", "torchcodec", "torchmetrics", "yaml"}
-    | {"av", "cv2", "fsspec", "numpy", "rosbags", "rvm_model", "torch", "tqdm"},
+    "rvm_training": {
+        "lightning",
+        "matplotlib",
+        "pyarrow",
+        "pydantic",
+        "skimage",
+        "torchcodec",
+        "torchmetrics",
+        "yaml",
+        "onnx",
+        "openvino",
+    }
+    | {"av", "cv2", "fsspec", "numpy", "onnx", "openvino", "rosbags", "rvm_model", "torch", "tqdm"},
 }
 
 
@@ -61,7 +72,7 @@ def test_package_imports_only_what_the_design_allows(package):
     assert not forbidden
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "tensorrt"])
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "tensorrt"])
 def test_inference_runtime_is_imported_in_one_file_at_most(runtime):
     assert len(foreign_imports("rvm_model").get(runtime, set())) <= 1
 

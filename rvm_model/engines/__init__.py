@@ -1,7 +1,9 @@
 """Engines: the same recurrent step behind one Protocol, whatever runs it."""
 
 from rvm_model.engines.base import Engine, EngineInfo
+from rvm_model.engines.load import load_engine
+from rvm_model.engines.manifest import EngineError, EngineManifest
 from rvm_model.engines.states import CameraStates
 from rvm_model.engines.torch_engine import TorchEngine
 
-__all__ = ["CameraStates", "Engine", "EngineInfo", "TorchEngine"]
+__all__ = ["CameraStates", "Engine", "EngineError", "EngineInfo", "EngineManifest", "TorchEngine", "load_engine"]

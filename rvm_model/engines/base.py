@@ -8,6 +8,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+FRAMES, STATE, FEATURES = "frames", "state", "features"
+"""Names of the inputs and of the output of a compiled step."""
+
 
 @dataclass(frozen=True)
 class EngineInfo:
@@ -31,6 +34,8 @@ class EngineInfo:
     """Side of a patch in pixels."""
     dim: int
     """Feature width D."""
+    cameras: int | None = None
+    """Largest batch; None takes any."""
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -53,6 +58,10 @@ class EngineInfo:
             raise ValueError(
                 f"frames: got {frames.dtype} {tuple(frames.shape)}, expected uint8 [B, {self.height}, {self.width}, 3];"
                 " resize with rvm_model.preprocess or load an engine of that size"
+            )
+        if self.cameras is not None and frames.shape[0] > self.cameras:
+            raise ValueError(
+                f"frames: got a batch of {frames.shape[0]}, expected at most {self.cameras}; export an engine for more"
             )
         wanted = (frames.shape[0], self.tokens, self.dim)
         if state.dtype != torch.float32 or tuple(state.shape) != wanted:

@@ -12,6 +12,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "manifest": ("rvm_training.cli.manifest", "list the clips of a dataset, pack them into shards"),
     "train": ("rvm_training.cli.train", "pretrain or fine-tune a network"),
     "checkpoint": ("rvm_training.cli.checkpoint", "list a run's checkpoints, make one file of weights of them"),
+    "export": ("rvm_training.cli.export", "compile a network into an engine folder, and compare them"),
+    "engine": ("rvm_training.cli.engine", "what an engine folder is, and whether it runs here"),
     "bench": ("rvm_training.cli.bench", "time the engine's step and the heads on this machine"),
     "bench-train": ("rvm_training.cli.bench_train", "time decoding, transfer and training steps on this machine"),
 }

@@ -1,0 +1,76 @@
+"""The engine that runs an ONNX graph with ONNX Runtime, on a CPU or on CUDA. The only file that imports onnxruntime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor
+
+from rvm_model.engines.base import FEATURES, FRAMES, STATE, EngineInfo
+from rvm_model.engines.manifest import EngineError
+
+
+class OnnxEngine:
+    """Runs `step.onnx`. Inputs and output are bound by address: nothing is copied around the graph."""
+
+    def __init__(self, path: Path, info: EngineInfo, *, threads: int = 0) -> None:
+        """Load a graph.
+
+        Args:
+            path: the ONNX file, its weights beside it.
+            info: what it holds, and the device to run on.
+            threads: CPU threads; 0 leaves the runtime's choice.
+
+        Raises:
+            EngineError: this runtime cannot load the graph, or has no provider for the device.
+        """
+        self._info = info
+        self._device = torch.device(info.device)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        # Threads that spin while they wait slow down everything else on a robot's CPU.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        provider = "CUDAExecutionProvider" if self._device.type == "cuda" else "CPUExecutionProvider"
+        if provider not in onnxruntime.get_available_providers():
+            raise EngineError(
+                f"engine: this onnxruntime {onnxruntime.__version__} has no {provider}, which device {info.device} "
+                "needs; install onnxruntime-gpu, or use device cpu"
+            )
+        settings: dict[str, str] = {}
+        if self._device.type == "cuda":
+            settings = {
+                "device_id": str(self._device.index or 0),
+                # On torch's own stream, so that what torch does before and after stays in order without waiting.
+                "user_compute_stream": str(torch.cuda.current_stream(self._device).cuda_stream),
+            }
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers=[(provider, settings)])
+        except Exception as error:  # The runtime's own exceptions have no common base but this one.
+            raise EngineError(
+                f"{path}: onnxruntime {onnxruntime.__version__} cannot load it ({error}); export the engine again"
+            ) from error
+
+    @property
+    def info(self) -> EngineInfo:
+        """What runs here."""
+        return self._info
+
+    def init_state(self, batch: int) -> Tensor:
+        """Zeros [batch, T, D]; see `Engine.init_state`."""
+        return torch.zeros(batch, self._info.tokens, self._info.dim, device=self._device)
+
+    def step(self, frames: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Take in one frame of each camera; see `Engine.step`."""
+        self._info.check_inputs(frames, state)
+        features = torch.empty(state.shape, device=self._device)
+        binding = self._session.io_binding()
+        place = (self._device.type, self._device.index or 0)
+        frames, state = frames.contiguous(), state.contiguous()
+        for name, tensor, dtype in ((FRAMES, frames, np.uint8), (STATE, state, np.float32)):
+            binding.bind_input(name, *place, dtype, tuple(tensor.shape), tensor.data_ptr())
+        binding.bind_output(FEATURES, *place, np.float32, tuple(features.shape), features.data_ptr())
+        self._session.run_with_iobinding(binding)
+        return features, features

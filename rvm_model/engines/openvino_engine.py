@@ -1,0 +1,61 @@
+"""The engine that runs a compiled graph with OpenVINO on a CPU. The only file that imports openvino."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import openvino
+import torch
+from torch import Tensor
+
+from rvm_model.engines.base import FEATURES, FRAMES, STATE, EngineInfo
+from rvm_model.engines.manifest import EngineError
+
+
+class OpenVinoEngine:
+    """Runs `step.xml`. Tensors are shared with the runtime: nothing is copied around the graph."""
+
+    def __init__(self, path: Path, info: EngineInfo, *, threads: int = 0) -> None:
+        """Load and compile a graph for this machine.
+
+        Args:
+            path: the .xml file, its .bin beside it.
+            info: what it holds; the device must be cpu.
+            threads: CPU threads; 0 leaves the runtime's choice.
+
+        Raises:
+            EngineError: another device is asked for, or this runtime cannot load the graph.
+        """
+        if torch.device(info.device).type != "cpu":
+            raise EngineError(f"engine: openvino runs on device cpu, got {info.device}; export for tensorrt or onnx")
+        self._info = info
+        # float32 means float32: by itself the runtime takes bfloat16 on processors that have it.
+        settings: dict[str, str | int] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        if threads:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        try:
+            compiled = openvino.Core().compile_model(path, "CPU", settings)
+        except RuntimeError as error:
+            raise EngineError(
+                f"{path}: openvino {openvino.__version__} cannot load it ({error}); export the engine again"
+            ) from error
+        self._request = compiled.create_infer_request()
+
+    @property
+    def info(self) -> EngineInfo:
+        """What runs here."""
+        return self._info
+
+    def init_state(self, batch: int) -> Tensor:
+        """Zeros [batch, T, D]; see `Engine.init_state`."""
+        return torch.zeros(batch, self._info.tokens, self._info.dim)
+
+    def step(self, frames: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Take in one frame of each camera; see `Engine.step`."""
+        self._info.check_inputs(frames, state)
+        # Held by name until the step is done: the runtime's tensors do not keep the memory that they share.
+        frames, state, features = frames.contiguous(), state.contiguous(), torch.empty(state.shape)
+        for name, tensor in ((FRAMES, frames), (STATE, state), (FEATURES, features)):
+            self._request.set_tensor(name, openvino.Tensor(tensor.numpy(), shared_memory=True))
+        self._request.infer()
+        return features, features

@@ -1,0 +1,134 @@
+"""An exported engine is the network, or it is not written; what does not fit is refused before it is loaded."""
+
+import dataclasses
+import sys
+
+import pytest
+import torch
+import yaml
+
+from rvm_model.engines import EngineError, EngineManifest, load_engine
+from rvm_model.engines.manifest import MANIFEST
+from rvm_training.__main__ import main
+from rvm_training.export import build
+from rvm_training.export.build import ParityError, export
+
+KINDS = ["onnx", "openvino"]
+SIZE = (32, 48)
+
+
+@pytest.fixture(params=KINDS)
+def folder(request, checkpoint, tmp_path):
+    """An engine for up to 3 cameras."""
+    out = tmp_path / "engine"
+    export(str(checkpoint), out, engine=request.param, size=SIZE, cameras=3, steps=4, show=False)
+    return out
+
+
+def test_engines_run_like_the_network_for_any_batch(folder, model):
+    engine = load_engine(folder)
+    for cameras in (1, 3, 2):
+        frames = torch.randint(0, 256, (cameras, 12, *SIZE, 3), dtype=torch.uint8)
+        state = engine.init_state(cameras)
+        with torch.inference_mode():
+            expected, _ = model.forward_clip(frames)
+        for t in range(12):
+            before = state.clone()
+            features, new_state = engine.step(frames[:, t], state)
+            assert torch.equal(state, before), "the given state is left as it was"
+            assert float((features - expected[:, t]).norm() / expected[:, t].norm()) < 1e-5
+            state = new_state
+
+
+def test_the_manifest_tells_what_was_built(folder, checkpoint):
+    manifest = EngineManifest.read(folder)
+    assert manifest.model == str(checkpoint)
+    assert manifest.weights.startswith("sha256:")
+    assert manifest.trained
+    assert (manifest.height, manifest.width, manifest.dim, manifest.cameras) == (*SIZE, 24, 3)
+    assert {path.name for path in folder.iterdir()} == {MANIFEST, *manifest.files}
+    assert manifest.parity.steps == 4
+    assert 0 < manifest.parity.worst < manifest.parity.tolerance == 1e-4
+    info = load_engine(folder).info
+    assert (info.kind, info.weights, info.trained, info.cameras) == (manifest.kind, manifest.weights, True, 3)
+    assert info.grid == (2, 3)
+
+
+def test_too_many_cameras_and_another_size_are_refused(folder):
+    engine = load_engine(folder)
+    with pytest.raises(ValueError, match="got a batch of 4, expected at most 3"):
+        engine.step(torch.zeros(4, *SIZE, 3, dtype=torch.uint8), engine.init_state(4))
+    with pytest.raises(ValueError, match=r"expected uint8 \[B, 32, 48, 3\]"):
+        engine.step(torch.zeros(1, 48, 32, 3, dtype=torch.uint8), engine.init_state(1))
+
+
+def test_a_tampered_engine_is_refused_before_it_is_loaded(folder, monkeypatch):
+    name = next(iter(EngineManifest.read(folder).files))
+    data = bytearray((folder / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / name).write_bytes(data)
+    monkeypatch.setattr("rvm_model.engines.load.run_engine", lambda *_, **__: pytest.fail("it was loaded"))
+    with pytest.raises(EngineError, match="was changed or cut short"):
+        load_engine(folder)
+
+
+def test_files_that_the_runtime_cannot_load_are_told(folder):
+    manifest = EngineManifest.read(folder)
+    for name in manifest.files:
+        (folder / name).write_bytes(b"no graph")
+    files = {name: build.file_digest(folder / name).hex() for name in manifest.files}
+    dataclasses.replace(manifest, files=files).write(folder)
+    with pytest.raises(EngineError, match=r"cannot load it (.|\n)*export the engine again"):
+        load_engine(folder)
+
+
+def test_a_runtime_that_is_not_installed_is_told(folder, monkeypatch):
+    package = {"onnx": "onnxruntime", "openvino": "openvino"}[EngineManifest.read(folder).kind]
+    for module in [name for name in sys.modules if name.startswith("rvm_model.engines.o")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(EngineError, match=f"needs the package {package}.*pip install {package}"):
+        load_engine(folder)
+
+
+def test_another_device_is_refused(folder):
+    with pytest.raises(EngineError, match="cuda"):
+        load_engine(folder, device="cuda:0")
+
+
+def test_an_engine_that_is_too_far_off_is_not_written(checkpoint, tmp_path):
+    with pytest.raises(
+        ParityError, match=r"at step 1 and .* at the worst, expected at most 1e-12; nothing was written"
+    ):
+        export(str(checkpoint), tmp_path / "e", engine="onnx", size=SIZE, steps=2, tolerance=1e-12, show=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.safetensors"]
+
+
+def test_an_existing_folder_is_left_alone(checkpoint, tmp_path):
+    (tmp_path / "e").mkdir()
+    with pytest.raises(FileExistsError, match="remove it, or give another folder"):
+        export(str(checkpoint), tmp_path / "e", engine="onnx", size=SIZE, show=False)
+
+
+def test_the_commands_export_show_and_check(checkpoint, tmp_path, video, capsys):
+    out = tmp_path / "e"
+    words = ["--engine", "openvino", "--size", "32x48", "--cameras", "2", "--video", str(video(frames=70))]
+    assert main(["export", "--model", str(checkpoint), "--out", str(out), *words]) == 0
+    table = capsys.readouterr().out
+    assert "    64 " in table
+    assert "openvino fp32, 32x48, up to 2 cameras" in table
+    assert main(["engine", "check", str(out)]) == 0
+    text = capsys.readouterr().out
+    assert "features    2x3x24" in text
+    assert "runs here on cpu, files unchanged" in text
+    values = yaml.safe_load((out / MANIFEST).read_text()) | {"schema": 9}
+    (out / MANIFEST).write_text(yaml.safe_dump(values))
+    assert main(["engine", "check", str(out)]) == 1
+    assert "got schema 9, expected 1" in capsys.readouterr().err
+
+
+def test_a_video_that_is_too_short_is_told(checkpoint, tmp_path, video):
+    with pytest.raises(ValueError, match="got 20 frames, expected at least 65 for the comparison"):
+        export(
+            str(checkpoint), tmp_path / "e", engine="onnx", size=SIZE, cameras=2, video=video(frames=20), show=False
+        )  # fmt: skip

@@ -1,0 +1,76 @@
+"""The ONNX graph holds what the step computes, and nothing else."""
+
+from collections import Counter
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from rvm_model.inference import InferenceStep
+from rvm_training.export import onnx_graph
+from rvm_training.export.onnx_graph import build, save
+
+SIZE = (32, 48)
+OPERATORS = {
+    "Add", "Cast", "Gelu", "LayerNormalization", "MatMul", "Mul", "Pad", "Reshape", "Sigmoid", "Softmax", "Split",
+    "Sub", "Transpose",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cameras", [1, 3])
+def test_many_steps_equal_the_networks_for_any_number_of_cameras(model, tmp_path, cameras):
+    path = save(build(InferenceStep(model, SIZE), SIZE), tmp_path / "step.onnx")[0]
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    frames = torch.randint(0, 256, (cameras, 16, *SIZE, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        expected = model.forward_clip(frames)[0].numpy()
+    state = np.zeros((cameras, 7, 24), np.float32)
+    for t in range(16):
+        (state,) = session.run(None, {"frames": frames[:, t].numpy(), "state": state})
+        assert np.linalg.norm(state - expected[:, t]) < 1e-5 * np.linalg.norm(expected[:, t]), f"step {t}"
+
+
+def test_every_operator_is_one_that_the_step_needs(model):
+    proto = build(InferenceStep(model, SIZE), SIZE)
+    onnx.checker.check_model(proto, full_check=True)
+    counts = Counter(node.op_type for node in proto.graph.node)
+    assert set(counts) == OPERATORS
+    # Per attention: two products and a softmax; per block: norms, linear layers, one Gelu.
+    encoder, core = 2, 2
+    assert counts["Softmax"] == encoder + 2 * core
+    assert counts["Gelu"] == encoder + core
+    assert counts["LayerNormalization"] == 2 * encoder + 1 + 3 * core + 2
+    linear = 1 + 4 * encoder + 3 + 6 * core
+    assert counts["MatMul"] == linear + 2 * counts["Softmax"]
+    assert counts["Cast"] == 1
+    assert counts["Transpose"] == 1 + 4 * counts["Softmax"]
+    assert len({node.name for node in proto.graph.node}) == len(proto.graph.node)
+
+
+def test_inputs_and_outputs_are_named_typed_and_sized(model):
+    proto = build(InferenceStep(model, SIZE), SIZE)
+
+    def shape(value):
+        return value.name, value.type.tensor_type.elem_type, [
+            dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim
+        ]  # fmt: skip
+
+    assert [shape(value) for value in (*proto.graph.input, *proto.graph.output)] == [
+        ("frames", onnx.TensorProto.UINT8, ["cameras", 32, 48, 3]),
+        ("state", onnx.TensorProto.FLOAT, ["cameras", 7, 24]),
+        ("features", onnx.TensorProto.FLOAT, ["cameras", 7, 24]),
+    ]
+
+
+def test_large_weights_lie_in_a_file_of_their_own(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_graph, "EXTERNAL_BYTES", 1000)
+    files = save(build(InferenceStep(model, SIZE), SIZE), tmp_path / "step.onnx")
+    assert [path.name for path in files] == ["step.onnx", "step.weights"]
+    assert files[0].stat().st_size < files[1].stat().st_size * 3
+    session = onnxruntime.InferenceSession(files[0], providers=["CPUExecutionProvider"])
+    frames, state = np.zeros((1, *SIZE, 3), np.uint8), np.zeros((1, 7, 24), np.float32)
+    with torch.inference_mode():
+        expected = model.step(torch.from_numpy(frames))[0].numpy()
+    assert np.allclose(session.run(None, {"frames": frames, "state": state})[0], expected, atol=1e-5)

@@ -1,0 +1,49 @@
+"""`rvm engine`: what an engine folder is, and whether it runs here."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from rvm_model.engines import EngineManifest, load_engine
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the subcommand; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="rvm engine", description=__doc__)
+    actions = parser.add_subparsers(dest="action", required=True)
+    showing = actions.add_parser("show", help="print the manifest in short")
+    checking = actions.add_parser("check", help="check the files, load the engine and run a step")
+    for action in (showing, checking):
+        action.add_argument("folder", type=Path)
+    checking.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
+    args = parser.parse_args(arguments)
+    manifest = EngineManifest.read(args.folder)
+    print(_text(manifest))
+    if args.action == "check":
+        engine = load_engine(args.folder, device=args.device)
+        info = engine.info
+        frames = torch.zeros(manifest.cameras, info.height, info.width, 3, dtype=torch.uint8, device=args.device)
+        features, _ = engine.step(frames, engine.init_state(manifest.cameras))
+        if not bool(features.isfinite().all()):
+            raise ValueError(f"{args.folder}: a step gave features that are not finite; export the engine again")
+        print(f"runs here on {args.device}, files unchanged")
+    return 0
+
+
+def _text(manifest: EngineManifest) -> str:
+    parity = manifest.parity
+    rows = {
+        "engine": f"{manifest.kind} {manifest.precision}",
+        "weights": f"{manifest.model} ({manifest.weights}{'' if manifest.trained else ', UNTRAINED'})",
+        "input": f"{manifest.height}x{manifest.width}, up to {manifest.cameras} cameras",
+        "features": f"{manifest.height // manifest.patch_size}x{manifest.width // manifest.patch_size}x{manifest.dim}",
+        "parity": f"{parity.worst:.1e} at the worst of {parity.steps} steps, {parity.last:.1e} at the last, "
+        f"{parity.worst_token:.1e} in a token; tolerance {parity.tolerance:.0e}",
+        "built with": ", ".join(f"{name} {version}" for name, version in manifest.built_with.items()),
+        "gpu": "any" if manifest.gpu is None else f"{manifest.gpu.name} ({manifest.gpu.compute_capability})",
+    }
+    return "\n".join(f"{name:<12}{text}" for name, text in rows.items())

@@ -1,0 +1,36 @@
+"""`rvm export`: compile a network for a runtime, compare it with the float32 network, write an engine folder."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the subcommand; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="rvm export", description=__doc__)
+    parser.add_argument("--model", required=True, help="weights: a file, a downloaded released model, untrained:PRESET")
+    parser.add_argument("--engine", required=True, choices=("onnx", "openvino"), help="the runtime")
+    parser.add_argument("--size", type=_size, default=(256, 256), metavar="HxW", help="frames (default: 256x256)")
+    parser.add_argument("--cameras", type=int, default=1, help="largest batch (default: %(default)s)")
+    parser.add_argument("--video", type=Path, help="real frames for the comparison (default: rendered scenes)")
+    parser.add_argument("--tolerance", type=float, help="largest relative error of a step (default: 1e-4)")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    args = parser.parse_args(arguments)
+    from rvm_training.export.build import export, summary  # It imports the compilers.
+
+    manifest, drift = export(
+        args.model, args.out, engine=args.engine, size=args.size, cameras=args.cameras, video=args.video,
+        tolerance=args.tolerance,
+    )  # fmt: skip
+    print(summary(manifest, drift))
+    print(f"{args.out}: {sum(path.stat().st_size for path in args.out.iterdir()) / 1e6:.1f} MB")
+    return 0
+
+
+def _size(text: str) -> tuple[int, int]:
+    if not (match := re.fullmatch(r"(\d+)x(\d+)", text)):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected HEIGHTxWIDTH, for example 480x640")
+    return int(match[1]), int(match[2])

@@ -1,0 +1,1 @@
+"""From weights to an engine folder that a robot loads: ONNX, precision, compilation, parity, manifest."""

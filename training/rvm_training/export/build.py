@@ -1,0 +1,161 @@
+"""Making an engine folder: compile, compare with the float32 network, and write it only when it is near enough."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rvm_model.engines.base import EngineInfo
+from rvm_model.engines.load import run_engine
+from rvm_model.engines.manifest import EngineManifest
+from rvm_model.hashing import file_digest
+from rvm_model.inference import InferenceStep
+from rvm_model.preprocess import resize
+from rvm_model.weights import load_weights
+from rvm_training.data.video import probe, read_frames
+from rvm_training.export import onnx_graph
+from rvm_training.export.parity import STEPS, Drift, measure
+from rvm_training.synthetic.generate import SceneConfig, random_scene
+
+Compiled = Literal["onnx", "openvino"]
+TOLERANCE = {"fp32": 1e-4}
+"""Largest relative error of a step for each precision, where the user gives none."""
+
+
+class ParityError(ValueError):
+    """An engine that is too far from the network; nothing was written."""
+
+
+def export(
+    name: str,
+    out: Path,
+    *,
+    engine: Compiled,
+    size: tuple[int, int],
+    cameras: int = 1,
+    video: Path | None = None,
+    tolerance: float | None = None,
+    steps: int = STEPS,
+    show: bool = True,
+) -> tuple[EngineManifest, Drift]:
+    """Compile a network's step into an engine folder.
+
+    Args:
+        name: weights, as `rvm_model.load_weights` takes them.
+        out: folder to write; it must not exist.
+        engine: the runtime to compile for.
+        size: height and width of the frames.
+        cameras: largest batch.
+        video: real frames for the comparison; None renders scenes.
+        tolerance: largest relative error of a step; None takes `TOLERANCE`.
+        steps: recurrent steps to compare.
+        show: draw progress bars.
+
+    Returns:
+        The manifest and the errors by step.
+
+    Raises:
+        FileExistsError: `out` exists.
+        ParityError: the engine is too far from the network; the message says from which step on.
+        ValueError: weights, size or video are not usable.
+    """
+    if out.exists():
+        raise FileExistsError(f"export: {out} exists; remove it, or give another folder")
+    if cameras < 1 or steps < 1:
+        raise ValueError(f"export: got {cameras} cameras and {steps} steps, expected at least 1 of each")
+    limit = TOLERANCE["fp32"] if tolerance is None else tolerance
+    model, weights = load_weights(name)
+    frames = _frames(video, steps, cameras, size)
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        built_with = _compile(InferenceStep(model, size), size, engine, partial)
+        info = EngineInfo(
+            kind=engine, weights=weights.identity, trained=weights.trained, device="cpu", precision="fp32",
+            height=size[0], width=size[1], patch_size=model.config.patch_size, dim=model.config.dim, cameras=cameras,
+        )  # fmt: skip
+        drift = measure(run_engine(partial, engine, info), model, frames, show=show)
+        _check(drift, limit)
+        manifest = EngineManifest(
+            kind=engine,
+            model=name,
+            weights=weights.identity,
+            trained=weights.trained,
+            height=size[0],
+            width=size[1],
+            patch_size=info.patch_size,
+            dim=info.dim,
+            cameras=cameras,
+            precision="fp32",
+            opset=onnx_graph.OPSET,
+            files={path.name: file_digest(path).hex() for path in sorted(partial.iterdir())},
+            built_with=built_with,
+            parity=drift.parity(limit),
+        )
+        manifest.write(partial)
+        partial.rename(out)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return manifest, drift
+
+
+def _compile(step: InferenceStep, size: tuple[int, int], engine: Compiled, folder: Path) -> dict[str, str]:
+    import onnx
+
+    versions = {"torch": str(torch.__version__), "onnx": onnx.__version__}
+    files = onnx_graph.save(onnx_graph.build(step, size), folder / "step.onnx")
+    if engine == "openvino":
+        import openvino
+
+        openvino.save_model(openvino.convert_model(files[0]), folder / "step.xml", compress_to_fp16=False)
+        for file in files:
+            file.unlink()
+        versions["openvino"] = openvino.__version__
+    return versions
+
+
+def _check(drift: Drift, limit: float) -> None:
+    beyond = [step for step, error in enumerate(drift.relative) if not error <= limit]
+    if beyond:
+        raise ParityError(
+            f"export: the engine's features differ from the float32 network's by {drift.relative[beyond[0]]:.2e} at "
+            f"step {beyond[0] + 1} and {max(drift.relative):.2e} at the worst, expected at most {limit:.0e}; nothing "
+            "was written. Take a higher precision, or --tolerance where that is good enough for you"
+        )
+
+
+def _frames(video: Path | None, steps: int, cameras: int, size: tuple[int, int]) -> Tensor:
+    """Frames uint8 [steps, cameras, H, W, 3]; cameras see the video shifted in time, or scenes of their own."""
+    if video is None:
+        scenes = [random_scene(np.random.default_rng([2, camera]), *size, SceneConfig()) for camera in range(cameras)]
+        return torch.from_numpy(np.stack([[scene.frame(t) for scene in scenes] for t in range(steps)]))
+    count, fps = probe(str(video))
+    if count < steps + cameras - 1:
+        raise ValueError(f"{video}: got {count} frames, expected at least {steps + cameras - 1} for the comparison")
+    shown = resize(torch.from_numpy(read_frames(str(video), range(steps + cameras - 1), fps)), *size)
+    return torch.stack([shown[camera : camera + steps] for camera in range(cameras)], dim=1)
+
+
+def summary(manifest: EngineManifest, drift: Drift) -> str:
+    """Sizes and errors as a small table."""
+    lines = [
+        f"{manifest.kind} {manifest.precision}, {manifest.height}x{manifest.width}, up to {manifest.cameras} cameras, "
+        f"weights {manifest.weights}",
+        f"{'step':>6}{'relative error':>16}{'worst token':>13}",
+    ]
+    last = len(drift.relative)
+    for step in _some(last):
+        lines.append(f"{step:>6}{drift.relative[step - 1]:>16.2e}{drift.worst_token[step - 1]:>13.2e}")
+    return "\n".join(lines)
+
+
+def _some(last: int) -> Sequence[int]:
+    return sorted({*(2**power for power in range(12) if 2**power <= last), last})

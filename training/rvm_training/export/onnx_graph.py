@@ -1,0 +1,207 @@
+"""The recurrent step as an ONNX graph, written node by node: nothing in it but what the step computes.
+
+Inputs are `frames` uint8 [cameras, H, W, 3] and `state` float32 [cameras, T, D]; the output `features` float32
+[cameras, T, D] is the new state too. The number of cameras is left open: a 0 in a Reshape's shape keeps that axis.
+The division by 255, the position code and the attention's scale are in the weights or constants of the graph.
+
+Shape legend: B cameras, N patches, T = 1 + N tokens, D width, K heads, H head width.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from rvm_model.engines.base import FEATURES, FRAMES, STATE
+from rvm_model.inference import CoreBlock, EncoderBlock, InferenceStep, SelfAttention
+
+OPSET = 20
+"""The first one with Gelu."""
+IR_VERSION = 10
+"""Readable by ONNX Runtime from 1.18 on, and by TensorRT 10."""
+EXTERNAL_BYTES = 2**31 - 2**20
+"""Weights beyond this go into a file beside the graph: protobuf ends at 2 GB."""
+
+Array = npt.NDArray[Any]
+
+
+def build(step: InferenceStep, size: tuple[int, int]) -> onnx.ModelProto:
+    """Write the float32 graph of a step.
+
+    Args:
+        step: the network, joined for inference at that size.
+        size: height and width of the frames.
+    """
+    graph = _Graph()
+    _Step(graph, step, size).write()
+    tokens = step.grid[0] * step.grid[1] + 1
+    inputs = [
+        helper.make_tensor_value_info(FRAMES, TensorProto.UINT8, ["cameras", *size, 3]),
+        helper.make_tensor_value_info(STATE, TensorProto.FLOAT, ["cameras", tokens, step.dim]),
+    ]
+    outputs = [helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ["cameras", tokens, step.dim])]
+    proto = helper.make_graph(graph.nodes, "rvm_step", inputs, outputs, list(graph.constants.values()))
+    return helper.make_model(proto, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+
+
+def save(model: onnx.ModelProto, path: Path) -> list[Path]:
+    """Write a graph, its weights in a file of their own where they are too many, and check it; returns the files.
+
+    Raises:
+        onnx.checker.ValidationError: the graph is malformed.
+    """
+    external = path.with_suffix(".weights")
+    if model.ByteSize() > EXTERNAL_BYTES:
+        onnx.save_model(model, path, save_as_external_data=True, location=external.name, size_threshold=1024)
+    else:
+        onnx.save_model(model, path)
+    onnx.checker.check_model(path, full_check=True)
+    return [path, external] if external.exists() else [path]
+
+
+class _Graph:
+    """Nodes and constants by name."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, onnx.TensorProto] = {}
+
+    def node(self, operator: str, inputs: list[str], name: str, outputs: int = 1, **attributes: Any) -> list[str]:
+        """Append a node; its outputs are named after it."""
+        names = [name] if outputs == 1 else [f"{name}.{index}" for index in range(outputs)]
+        self.nodes.append(helper.make_node(operator, inputs, names, name=name, **attributes))
+        return names
+
+    def constant(self, name: str, value: Array) -> str:
+        """Add a constant, once for each name."""
+        if name not in self.constants:
+            self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        return name
+
+
+class _Step:
+    """Writes the nodes of one step."""
+
+    def __init__(self, graph: _Graph, step: InferenceStep, size: tuple[int, int]) -> None:
+        self.graph = graph
+        self.step = step
+        self.size = size
+
+    def write(self) -> str:
+        step = self.step
+        x = self.tokens()
+        for index, layer in enumerate(step.layers):
+            x = self.block(x, cast(EncoderBlock, layer), f"encoder.{index}")
+        x = self.norm(x, step.norm, "encoder.norm")
+        gates = self.one(
+            "Add", [self.linear(x, step.input_gates, "core.input_gates"),
+                    self.linear(STATE, step.state_gates, "core.state_gates")], "core.gates",
+        )  # fmt: skip
+        gates = self.one("Sigmoid", [gates], "core.sigmoid")
+        update, reset = self.graph.node("Split", [gates], "core.split", outputs=2, axis=-1, num_outputs=2)
+        gated = self.one("Mul", [reset, self.norm(STATE, step.state_norm, "core.state_norm")], "core.reset_state")
+        read = self.linear(gated, step.keys_values, "core.keys_values")
+        count = 2 * len(step.blocks)
+        keys_values = self.graph.node("Split", [read], "core.split_keys_values", count, axis=-1, num_outputs=count)
+        h = x
+        for index, block in enumerate(step.blocks):
+            key, value = keys_values[2 * index : 2 * index + 2]
+            h = self.core_block(h, cast(CoreBlock, block), key, value, f"core.{index}")
+        h = self.norm(h, step.output_norm, "core.output_norm")
+        change = self.one("Mul", [update, self.one("Sub", [h, STATE], "core.difference")], "core.change")
+        return self.one("Add", [STATE, change], FEATURES)
+
+    def tokens(self) -> str:
+        step, (rows, columns), patch = self.step, self.step.grid, self.step.patch_size
+        x = self.reshape(FRAMES, [0, rows, patch, columns, patch * 3], "patches.cut")
+        x = self.one("Transpose", [x], "patches.order", perm=[0, 1, 3, 2, 4])
+        x = self.reshape(x, [0, rows * columns, patch * patch * 3], "patches")
+        x = self.one("Cast", [x], "patches.float", to=TensorProto.FLOAT)
+        x = self.one("Mul", [x, self.graph.constant("one_255th", np.array(1 / 255, np.float32))], "patches.unit")
+        x = self.linear(x, step.patch_embedding, "patch_embedding")
+        # A row of zeros in front, for the CLS token that the table holds.
+        x = self.one("Pad", [x, self.graph.constant("pad_one_row", np.array([0, 1, 0, 0, 0, 0], np.int64))], "pad")
+        return self.one("Add", [x, self.graph.constant("table", _array(step.table))], "tokens")
+
+    def block(self, x: str, block: EncoderBlock, name: str) -> str:
+        return self.mlp(self.attention(x, block, name), block, name)
+
+    def attention(self, x: str, block: EncoderBlock | CoreBlock, name: str) -> str:
+        normed = self.norm(x, block.attention_norm, f"{name}.attention_norm")
+        return self.residual(x, self.self_attention(normed, block.attention, f"{name}.attention"), f"{name}.attended")
+
+    def mlp(self, x: str, block: EncoderBlock | CoreBlock, name: str) -> str:
+        hidden = self.linear(self.norm(x, block.mlp_norm, f"{name}.mlp_norm"), block.mlp.dense_in, f"{name}.mlp_in")
+        hidden = self.one("Gelu", [hidden], f"{name}.gelu", approximate="tanh")
+        return self.residual(x, self.linear(hidden, block.mlp.dense_out, f"{name}.mlp_out"), f"{name}.mapped")
+
+    def core_block(self, x: str, block: CoreBlock, key: str, value: str, name: str) -> str:
+        query = self.linear(
+            self.norm(x, block.ca_attention_norm, f"{name}.ca_attention_norm"), block.query, f"{name}.ca_query",
+            scale=_scale(self.step.dim, block.heads),
+        )  # fmt: skip
+        attended = self.attend(query, key, value, block.heads, f"{name}.ca_attention")
+        x = self.residual(x, self.linear(attended, block.out, f"{name}.ca_out"), f"{name}.ca_attended")
+        return self.attention(self.mlp(x, block, name), block, name)
+
+    def self_attention(self, x: str, attention: SelfAttention, name: str) -> str:
+        scale = np.ones(3 * self.step.dim, np.float32)
+        scale[: self.step.dim] = _scale(self.step.dim, attention.heads)
+        joined = self.linear(x, attention.query_key_value, f"{name}.query_key_value", scale=scale)
+        query, key, value = self.graph.node("Split", [joined], f"{name}.split", outputs=3, axis=-1, num_outputs=3)
+        return self.linear(self.attend(query, key, value, attention.heads, name), attention.out, f"{name}.out")
+
+    def attend(self, query: str, key: str, value: str, heads: int, name: str) -> str:
+        tokens = self.step.grid[0] * self.step.grid[1] + 1
+        by_head = [0, tokens, heads, self.step.dim // heads]
+        q, k, v = (
+            self.one("Transpose", [self.reshape(part, by_head, f"{name}.{label}_heads")], f"{name}.{label}", perm=perm)
+            for label, part, perm in (
+                ("q", query, [0, 2, 1, 3]), ("k", key, [0, 2, 3, 1]), ("v", value, [0, 2, 1, 3]),
+            )
+        )  # fmt: skip
+        weights = self.one("Softmax", [self.one("MatMul", [q, k], f"{name}.scores")], f"{name}.softmax", axis=-1)
+        mixed = self.one("Transpose", [self.one("MatMul", [weights, v], f"{name}.mixed")], f"{name}.tokens",
+                         perm=[0, 2, 1, 3])  # fmt: skip
+        return self.reshape(mixed, [0, tokens, self.step.dim], f"{name}.joined")
+
+    def linear(self, x: str, linear: nn.Linear, name: str, scale: float | Array = 1.0) -> str:
+        """x W^T + b, both scaled per output."""
+        factor = np.broadcast_to(np.asarray(scale, np.float32), linear.out_features)
+        weight = self.graph.constant(f"{name}.weight", _array(linear.weight).T * factor)
+        y = self.one("MatMul", [x, weight], f"{name}.product" if linear.bias is not None else name)
+        if linear.bias is None:
+            return y
+        return self.one("Add", [y, self.graph.constant(f"{name}.bias", _array(linear.bias) * factor)], name)
+
+    def norm(self, x: str, norm: nn.LayerNorm, name: str) -> str:
+        inputs = [x, self.graph.constant(f"{name}.scale", _array(norm.weight))]
+        if norm.bias is not None:
+            inputs.append(self.graph.constant(f"{name}.bias", _array(norm.bias)))
+        return self.one("LayerNormalization", inputs, name, epsilon=norm.eps, axis=-1)
+
+    def residual(self, x: str, change: str, name: str) -> str:
+        return self.one("Add", [x, change], name)
+
+    def reshape(self, x: str, shape: list[int], name: str) -> str:
+        key = "shape_" + "_".join(map(str, shape))
+        return self.one("Reshape", [x, self.graph.constant(key, np.array(shape, np.int64))], name)
+
+    def one(self, operator: str, inputs: list[str], name: str, **attributes: Any) -> str:
+        return self.graph.node(operator, inputs, name, **attributes)[0]
+
+
+def _scale(dim: int, heads: int) -> float:
+    return 1 / math.sqrt(dim // heads)
+
+
+def _array(tensor: torch.Tensor) -> Array:
+    return tensor.detach().cpu().numpy()
