@@ -1,6 +1,6 @@
 """Play a video through the perception node, and watch it in RViz when asked.
 
-Takes the arguments of perception.launch.py too: model, device, params_file, namespace, ...
+Takes the arguments of perception.launch.py too: model, engine, device, params_file, namespace, ...
 """
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity

@@ -25,6 +25,7 @@ ARGUMENTS = [
     DeclareLaunchArgument("image", default_value="", description="Topic of the images, where there is one camera"),
     DeclareLaunchArgument("camera", default_value="", description="Name of that one camera, in the output topics"),
     DeclareLaunchArgument("model", default_value="", description="Weights: a preset's name or a path"),
+    DeclareLaunchArgument("engine", default_value="", description="Folder of `rvm export`, instead of a model"),
     DeclareLaunchArgument("device", default_value="", description="Where the model runs: auto, cpu, cuda, cuda:1, ..."),
     DeclareLaunchArgument(
         "autostart",
@@ -49,6 +50,8 @@ def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     parameters = {}
     if given["model"]:
         parameters["model"] = text(given["model"])
+    if given["engine"]:
+        parameters["engine"] = text(given["engine"])
     if given["device"]:
         parameters["device"] = text(given["device"])
     if given["image"] or given["camera"]:

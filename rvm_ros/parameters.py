@@ -78,7 +78,16 @@ PERCEPTION_PARAMETERS: tuple[ParameterSpec, ...] = (
         "untrained:rvm_small16_256",
         "Weights: a .npz or .safetensors file, the name of a downloaded released model, or untrained:PRESET[:SEED]",
     ),
-    ParameterSpec("device", "auto", "Where the engine runs: auto (CUDA where torch sees it), cpu, cuda or cuda:N"),
+    ParameterSpec(
+        "engine",
+        "",
+        "Folder that `rvm export` wrote; its weights and size count then, not model and image_size. Empty runs torch",
+    ),
+    ParameterSpec(
+        "device",
+        "auto",
+        "Where the engine runs: cpu, cuda, cuda:N, or auto: CUDA where torch sees it, cpu for an exported engine",
+    ),
     ParameterSpec(
         "image_size",
         (256, 256),
@@ -87,7 +96,7 @@ PERCEPTION_PARAMETERS: tuple[ParameterSpec, ...] = (
         4096,
         length=2,
     ),
-    ParameterSpec("threads", 0, "CPU threads of the engine; 0 leaves torch's choice", 0, 1024),
+    ParameterSpec("threads", 0, "CPU threads of the engine; 0 leaves the runtime's choice", 0, 1024),
     ParameterSpec("max_gap", 1.0, "Seconds between two stamps above which a camera's state starts anew", 0.001, 3600.0),
     ParameterSpec(
         "max_pixels", 64_000_000, "Images with more pixels are refused before they are decoded", 1, 1_000_000_000

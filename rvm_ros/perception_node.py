@@ -20,7 +20,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.qos_overriding_options import InvalidQosOverridesError
 from std_srvs.srv import Trigger
 
-from rvm_model.engines import TorchEngine
+from rvm_model.engines import Engine, TorchEngine, load_engine
 from rvm_model.heads.clusters import ClusterConfig
 from rvm_model.heads.pca import PCAConfig
 from rvm_model.perception import Perception, PerceptionConfig
@@ -133,15 +133,18 @@ class PerceptionNode(LifecycleNode):
         def value(name: str) -> Any:
             return self.get_parameter(name).value
 
-        device = value("device")
+        device, folder = value("device"), value("engine")
         if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+            device = "cuda" if torch.cuda.is_available() and not folder else "cpu"
         if value("threads") > 0:
             torch.set_num_threads(value("threads"))
         start_s = time.monotonic()
-        model, weights = load_weights(value("model"))
-        height, width = value("image_size")
-        engine = TorchEngine(model, weights, size=(height, width), device=device)
+        engine: Engine
+        if folder:
+            engine = load_engine(folder, device=device, threads=value("threads"))
+        else:
+            model, weights = load_weights(value("model"))
+            engine = TorchEngine(model, weights, size=tuple(value("image_size")), device=device)
         perception = Perception(
             engine,
             PerceptionConfig(
@@ -153,8 +156,8 @@ class PerceptionNode(LifecycleNode):
         info = engine.info
         self.get_logger().info(
             f"engine: {info.kind} {info.precision} on {info.device}, {torch.get_num_threads()} threads, input "
-            f"{info.height}x{info.width}, features {info.grid[0]}x{info.grid[1]}x{info.dim}, weights {weights.name} "
-            f"({info.weights}), ready after {time.monotonic() - start_s:.1f} s"
+            f"{info.height}x{info.width}, features {info.grid[0]}x{info.grid[1]}x{info.dim}, weights "
+            f"{folder or value('model')} ({info.weights}), ready after {time.monotonic() - start_s:.1f} s"
         )
         if not info.trained:
             self.get_logger().warning(

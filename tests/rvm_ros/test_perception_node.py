@@ -32,6 +32,7 @@ from rvm_model.preprocess import preprocess
 from rvm_model.weights import WeightsInfo
 from rvm_ros.outgoing import msg_to_features
 from rvm_ros.perception_node import PerceptionNode
+from rvm_training.export.build import export
 
 pytestmark = pytest.mark.ros
 
@@ -171,6 +172,21 @@ def test_outputs_have_the_models_values_and_the_inputs_headers(client, start_nod
         assert max(outputs["segmentation"].data) < 3
 
 
+@pytest.mark.parametrize("kind", ["onnx", "openvino"])
+def test_one_parameter_changes_the_engine_and_not_the_features(
+    client, start_node, parameters, expected, tiny_checkpoint, tmp_path, kind
+):
+    export(str(tiny_checkpoint), tmp_path / "e", engine=kind, size=(32, 48), steps=2, show=False)
+    node = start_node(NODE, {**parameters, "engine": tmp_path / "e", "autostart": "true"})
+    camera = Camera(client).connect()
+    frames = random_frames(4)
+    for index, (frame, features) in enumerate(zip(frames, expected(frames), strict=True)):
+        output = camera.send(image(frame, 100 + 0.1 * index))["features"]
+        got = torch.from_numpy(msg_to_features(output).copy())
+        torch.testing.assert_close(got, features[1:].reshape(2, 3, 24), rtol=1e-4, atol=1e-5)
+    assert f"engine: {kind} fp32 on cpu" in node.log
+
+
 def test_bgr_with_row_padding_gives_the_same_features_as_rgb(client, start_node, parameters, expected):
     start_node(NODE, {**parameters, "autostart": "true"})
     camera = Camera(client).connect()
@@ -284,6 +300,7 @@ def test_diagnostics_tell_rates_weights_and_refusals(client, start_node, paramet
     [
         ({"model": "/nowhere/model.npz"}, "got '/nowhere/model.npz', which is no file"),
         ({"image_size": "[30, 48]"}, "got 30x48, expected height and width to be multiples of the patch size 16"),
+        ({"engine": "/nowhere/engine"}, "engine: no folder at /nowhere/engine; make one with `rvm export`"),
         ({"device": "tpu"}, "device: got 'tpu', expected cpu, cuda or cuda:N"),
         ({"camera.topic": "/front camera/image"}, "front camera"),
     ],
