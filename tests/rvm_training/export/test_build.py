@@ -96,6 +96,27 @@ def test_another_device_is_refused(folder):
         load_engine(folder, device="cuda:0")
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_eight_bits_are_calibrated_on_the_users_videos(checkpoint, model, tmp_path, video, kind):
+    path = video(frames=70)
+    manifest, drift = export(
+        str(checkpoint), tmp_path / "e", engine=kind, size=SIZE, cameras=2, precision="int8", calibration=[path],
+        video=path, steps=8, show=False, tolerance=0.1,
+    )  # fmt: skip
+    assert manifest.precision == "int8"
+    assert 1e-5 < manifest.parity.worst == max(drift.relative) < 0.1
+    engine = load_engine(tmp_path / "e")
+    assert engine.info.precision == "int8"
+    frames = torch.randint(0, 256, (2, *SIZE, 3), dtype=torch.uint8)
+    features, _ = engine.step(frames, engine.init_state(2))
+    assert features.isfinite().all()
+
+
+def test_calibration_without_eight_bits_is_refused(checkpoint, tmp_path):
+    with pytest.raises(ValueError, match="got calibration videos for fp32, expected them with int8 alone"):
+        export(str(checkpoint), tmp_path / "e", engine="onnx", size=SIZE, calibration=[tmp_path / "v.mp4"], show=False)
+
+
 def test_an_engine_that_is_too_far_off_is_not_written(checkpoint, tmp_path):
     with pytest.raises(
         ParityError, match=r"at step 1 and .* at the worst, expected at most 1e-12; nothing was written"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import onnx
 import torch
 from torch import Tensor
 
@@ -21,11 +22,15 @@ from rvm_model.weights import load_weights
 from rvm_training.data.video import probe, read_frames
 from rvm_training.export import onnx_graph
 from rvm_training.export.parity import STEPS, Drift, measure
+from rvm_training.export.quantize import quantize
 from rvm_training.synthetic.generate import SceneConfig, random_scene
 
 Compiled = Literal["onnx", "openvino"]
-TOLERANCE = {"fp32": 1e-4}
+ExportPrecision = Literal["fp32", "int8"]
+TOLERANCE: dict[ExportPrecision, float] = {"fp32": 1e-4, "int8": 3e-2}
 """Largest relative error of a step for each precision, where the user gives none."""
+STRETCHES, STRETCH = 8, 16
+"""Stretches of consecutive frames that calibration takes from each video, and the length of each."""
 
 
 class ParityError(ValueError):
@@ -39,6 +44,8 @@ def export(
     engine: Compiled,
     size: tuple[int, int],
     cameras: int = 1,
+    precision: ExportPrecision = "fp32",
+    calibration: Sequence[Path] = (),
     video: Path | None = None,
     tolerance: float | None = None,
     steps: int = STEPS,
@@ -52,6 +59,8 @@ def export(
         engine: the runtime to compile for.
         size: height and width of the frames.
         cameras: largest batch.
+        precision: float32, or static 8 bits for the linear layers.
+        calibration: for 8 bits, videos of what the robot will see; none renders scenes.
         video: real frames for the comparison; None renders scenes.
         tolerance: largest relative error of a step; None takes `TOLERANCE`.
         steps: recurrent steps to compare.
@@ -69,16 +78,19 @@ def export(
         raise FileExistsError(f"export: {out} exists; remove it, or give another folder")
     if cameras < 1 or steps < 1:
         raise ValueError(f"export: got {cameras} cameras and {steps} steps, expected at least 1 of each")
-    limit = TOLERANCE["fp32"] if tolerance is None else tolerance
+    if calibration and precision != "int8":
+        raise ValueError(f"export: got calibration videos for {precision}, expected them with int8 alone")
+    limit = TOLERANCE[precision] if tolerance is None else tolerance
     model, weights = load_weights(name)
     frames = _frames(video, steps, cameras, size)
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        built_with = _compile(InferenceStep(model, size), size, engine, partial)
+        graph = _graph(InferenceStep(model, size), size, precision, calibration)
+        built_with = _compile(graph, engine, partial)
         info = EngineInfo(
-            kind=engine, weights=weights.identity, trained=weights.trained, device="cpu", precision="fp32",
+            kind=engine, weights=weights.identity, trained=weights.trained, device="cpu", precision=precision,
             height=size[0], width=size[1], patch_size=model.config.patch_size, dim=model.config.dim, cameras=cameras,
         )  # fmt: skip
         drift = measure(run_engine(partial, engine, info), model, frames, show=show)
@@ -93,7 +105,7 @@ def export(
             patch_size=info.patch_size,
             dim=info.dim,
             cameras=cameras,
-            precision="fp32",
+            precision=precision,
             opset=onnx_graph.OPSET,
             files={path.name: file_digest(path).hex() for path in sorted(partial.iterdir())},
             built_with=built_with,
@@ -107,11 +119,18 @@ def export(
     return manifest, drift
 
 
-def _compile(step: InferenceStep, size: tuple[int, int], engine: Compiled, folder: Path) -> dict[str, str]:
-    import onnx
+def _graph(
+    step: InferenceStep, size: tuple[int, int], precision: ExportPrecision, calibration: Sequence[Path]
+) -> onnx.ModelProto:
+    if precision == "fp32":
+        return onnx_graph.build(step, size)
+    step, layers = quantize(step, _calibration(calibration, size))
+    return onnx_graph.build(step, size, layers)
 
+
+def _compile(graph: onnx.ModelProto, engine: Compiled, folder: Path) -> dict[str, str]:
     versions = {"torch": str(torch.__version__), "onnx": onnx.__version__}
-    files = onnx_graph.save(onnx_graph.build(step, size), folder / "step.onnx")
+    files = onnx_graph.save(graph, folder / "step.onnx")
     if engine == "openvino":
         import openvino
 
@@ -130,6 +149,20 @@ def _check(drift: Drift, limit: float) -> None:
             f"step {beyond[0] + 1} and {max(drift.relative):.2e} at the worst, expected at most {limit:.0e}; nothing "
             "was written. Take a higher precision, or --tolerance where that is good enough for you"
         )
+
+
+def _calibration(videos: Sequence[Path], size: tuple[int, int]) -> list[Tensor]:
+    """Stretches of frames uint8 [steps, H, W, 3], spread over the videos; where there are none, rendered scenes."""
+    if not videos:
+        scenes = [random_scene(np.random.default_rng([3, index]), *size) for index in range(2 * STRETCHES)]
+        return [torch.from_numpy(np.stack([scene.frame(t) for t in range(STRETCH)])) for scene in scenes]
+    clips = []
+    for video in videos:
+        count, fps = probe(str(video))
+        for start in np.linspace(0, max(0, count - STRETCH), STRETCHES).astype(int).tolist():
+            frames = read_frames(str(video), range(start, min(start + STRETCH, count)), fps)
+            clips.append(resize(torch.from_numpy(frames), *size))
+    return clips
 
 
 def _frames(video: Path | None, steps: int, cameras: int, size: tuple[int, int]) -> Tensor:

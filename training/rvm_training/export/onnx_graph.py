@@ -10,6 +10,7 @@ Shape legend: B cameras, N patches, T = 1 + N tokens, D width, K heads, H head w
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +23,7 @@ from torch import nn
 
 from rvm_model.engines.base import FEATURES, FRAMES, STATE
 from rvm_model.inference import CoreBlock, EncoderBlock, InferenceStep, SelfAttention
+from rvm_training.export.quantize import QuantizedLinear
 
 OPSET = 20
 """The first one with Gelu."""
@@ -33,15 +35,18 @@ EXTERNAL_BYTES = 2**31 - 2**20
 Array = npt.NDArray[Any]
 
 
-def build(step: InferenceStep, size: tuple[int, int]) -> onnx.ModelProto:
-    """Write the float32 graph of a step.
+def build(
+    step: InferenceStep, size: tuple[int, int], quantized: Mapping[nn.Linear, QuantizedLinear] | None = None
+) -> onnx.ModelProto:
+    """Write the graph of a step, in float32 but for the layers that are quantized.
 
     Args:
         step: the network, joined for inference at that size.
         size: height and width of the frames.
+        quantized: linear layers of the step in 8 bits, written as QuantizeLinear and DequantizeLinear around them.
     """
     graph = _Graph()
-    _Step(graph, step, size).write()
+    _Step(graph, step, size, quantized or {}).write()
     tokens = step.grid[0] * step.grid[1] + 1
     inputs = [
         helper.make_tensor_value_info(FRAMES, TensorProto.UINT8, ["cameras", *size, 3]),
@@ -90,10 +95,13 @@ class _Graph:
 class _Step:
     """Writes the nodes of one step."""
 
-    def __init__(self, graph: _Graph, step: InferenceStep, size: tuple[int, int]) -> None:
+    def __init__(
+        self, graph: _Graph, step: InferenceStep, size: tuple[int, int], quantized: Mapping[nn.Linear, QuantizedLinear]
+    ) -> None:
         self.graph = graph
         self.step = step
         self.size = size
+        self.quantized = quantized
 
     def write(self) -> str:
         step = self.step
@@ -176,11 +184,25 @@ class _Step:
     def linear(self, x: str, linear: nn.Linear, name: str, scale: float | Array = 1.0) -> str:
         """x W^T + b, both scaled per output."""
         factor = np.broadcast_to(np.asarray(scale, np.float32), linear.out_features)
-        weight = self.graph.constant(f"{name}.weight", _array(linear.weight).T * factor)
+        if (eight_bits := self.quantized.get(linear)) is not None:
+            x, weight = self.in_eight_bits(x, eight_bits, factor, name)
+        else:
+            weight = self.graph.constant(f"{name}.weight", _array(linear.weight).T * factor)
         y = self.one("MatMul", [x, weight], f"{name}.product" if linear.bias is not None else name)
         if linear.bias is None:
             return y
         return self.one("Add", [y, self.graph.constant(f"{name}.bias", _array(linear.bias) * factor)], name)
+
+    def in_eight_bits(self, x: str, layer: QuantizedLinear, factor: Array, name: str) -> tuple[str, str]:
+        """Input and weight of a product as integers and their scales; a runtime makes one integer product of it."""
+        constant = self.graph.constant
+        scale = constant(f"{name}.input_scale", np.array(layer.scale, np.float32))
+        zero = constant(f"{name}.input_zero", np.array(layer.zero_point, np.uint8))
+        x = self.one("QuantizeLinear", [x, scale, zero], f"{name}.input_quantized")
+        x = self.one("DequantizeLinear", [x, scale, zero], f"{name}.input")
+        weight = constant(f"{name}.weight_quantized", layer.weight.T)
+        weight_scale = constant(f"{name}.weight_scale", layer.weight_scale * factor)
+        return x, self.one("DequantizeLinear", [weight, weight_scale], f"{name}.weight", axis=1)
 
     def norm(self, x: str, norm: nn.LayerNorm, name: str) -> str:
         inputs = [x, self.graph.constant(f"{name}.scale", _array(norm.weight))]
