@@ -30,9 +30,8 @@ def run(step, frames) -> torch.Tensor:
 def test_rounding_by_what_is_seen_beats_the_nearest_integer():
     rng = torch.Generator().manual_seed(0)
     # Inputs that mostly take a few directions, as activations do.
-    x = torch.randn(2000, 6, generator=rng) @ torch.randn(6, 64, generator=rng) + 0.05 * torch.randn(
-        2000, 64, generator=rng
-    )
+    x = torch.randn(2000, 6, generator=rng) @ torch.randn(6, 64, generator=rng)
+    x += 0.05 * torch.randn(2000, 64, generator=rng)
     weight = torch.randn(32, 64, generator=rng)
     scale = weight.abs().amax(1) / 127
     nearest = (weight / scale[:, None]).round()

@@ -29,8 +29,8 @@ from rvm_model.inference import CoreBlock, EncoderBlock, InferenceStep
 
 DAMPING = 0.01
 """Added to the diagonal of the activations' second moment, as a share of its mean: directions that were never seen."""
-_SAMPLES = 20_000
-"""Tokens per layer that ranges are searched on."""
+_SAMPLES = 4000
+"""Tokens per layer that ranges are searched on: some 50 000 values each for a small network."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,13 @@ def quantize(step: InferenceStep, clips: Sequence[Tensor]) -> tuple[InferenceSte
         (a copy of the step with centred activations, the same numbers; its linear layers in 8 bits).
     """
     step = copy.deepcopy(step)
-    _centre(step, _calibrate(step, clips, "centring"))
-    seen = _calibrate(step, clips, "calibrating")
+    _centre(step, _calibrate(step, clips, "centring", samples=0))
+    seen = _calibrate(step, clips, "calibrating", samples=_SAMPLES)
     linears = [module for module in step.modules() if isinstance(module, nn.Linear)]
     return step, {linear: _quantized(linear, seen[linear]) for linear in tqdm(linears, desc="rounding", unit="layer")}
 
 
-def _calibrate(step: InferenceStep, clips: Sequence[Tensor], what: str) -> dict[nn.Linear, _Seen]:
+def _calibrate(step: InferenceStep, clips: Sequence[Tensor], what: str, *, samples: int) -> dict[nn.Linear, _Seen]:
     seen = {
         module: _Seen(torch.zeros(module.in_features, module.in_features, dtype=torch.float64),
                       torch.zeros(module.in_features, dtype=torch.float64))
@@ -89,7 +89,8 @@ def _calibrate(step: InferenceStep, clips: Sequence[Tensor], what: str) -> dict[
         mine.moment += (x.T @ x).double()
         mine.total += x.sum(0).double()
         mine.count += len(x)
-        mine.samples.append(x[:: max(1, len(x) * frames // _SAMPLES)].clone())
+        if samples:
+            mine.samples.append(x[:: -(-len(x) * frames // samples)].clone())
 
     hooks = [module.register_forward_pre_hook(note) for module in seen]
     try:
