@@ -19,7 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--calibrate", type=Path, nargs="+", default=[], metavar="VIDEO", help="for int8: videos of what the robot sees"
     )
-    parser.add_argument("--video", type=Path, help="real frames for the comparison (default: rendered scenes)")
+    parser.add_argument("--video", type=Path, help="real frames for the comparison (default: the first of --calibrate)")
     parser.add_argument(
         "--tolerance", type=float, help="largest relative error of a step (default: 1e-4, 3e-2 for int8)"
     )

@@ -60,8 +60,8 @@ def export(
         size: height and width of the frames.
         cameras: largest batch.
         precision: float32, or static 8 bits for the linear layers.
-        calibration: for 8 bits, videos of what the robot will see; none renders scenes.
-        video: real frames for the comparison; None renders scenes.
+        calibration: for 8 bits, videos of what the robot will see, besides rendered scenes.
+        video: real frames for the comparison; None takes the first calibration video, or renders scenes.
         tolerance: largest relative error of a step; None takes `TOLERANCE`.
         steps: recurrent steps to compare.
         show: draw progress bars.
@@ -82,7 +82,7 @@ def export(
         raise ValueError(f"export: got calibration videos for {precision}, expected them with int8 alone")
     limit = TOLERANCE[precision] if tolerance is None else tolerance
     model, weights = load_weights(name)
-    frames = _frames(video, steps, cameras, size)
+    frames = _frames(video or (calibration[0] if calibration else None), steps, cameras, size)
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -152,11 +152,9 @@ def _check(drift: Drift, limit: float) -> None:
 
 
 def _calibration(videos: Sequence[Path], size: tuple[int, int]) -> list[Tensor]:
-    """Stretches of frames uint8 [steps, H, W, 3], spread over the videos; where there are none, rendered scenes."""
-    if not videos:
-        scenes = [random_scene(np.random.default_rng([3, index]), *size) for index in range(2 * STRETCHES)]
-        return [torch.from_numpy(np.stack([scene.frame(t) for t in range(STRETCH)])) for scene in scenes]
-    clips = []
+    """Stretches of frames uint8 [steps, H, W, 3]: of rendered scenes, for variety, and spread over the videos."""
+    scenes = [random_scene(np.random.default_rng([3, index]), *size) for index in range(STRETCHES)]
+    clips = [torch.from_numpy(np.stack([scene.frame(t) for t in range(STRETCH)])) for scene in scenes]
     for video in videos:
         count, fps = probe(str(video))
         for start in np.linspace(0, max(0, count - STRETCH), STRETCHES).astype(int).tolist():
