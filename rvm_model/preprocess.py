@@ -67,3 +67,8 @@ def as_tensor(frame: npt.NDArray[np.uint8]) -> Tensor:
     # torch takes neither read-only arrays (a message's buffer) nor reversed ones (a BGR image seen as RGB).
     frame = np.ascontiguousarray(frame)
     return torch.from_numpy(frame if frame.flags.writeable else frame.copy())
+
+
+def upright(rgb: npt.NDArray[np.uint8], rotation_deg: int) -> npt.NDArray[np.uint8]:
+    """Turn a video frame [H, W, 3] by multiples of 90 degrees, as its display matrix says: phones film lying down."""
+    return np.ascontiguousarray(np.rot90(rgb, rotation_deg // 90 % 4)) if rotation_deg % 360 else rgb

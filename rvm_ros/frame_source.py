@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from rvm_model.preprocess import upright
+
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 """Files of a folder that are taken for images."""
 
@@ -79,7 +81,7 @@ class VideoFile(FrameSource):
                     first_s = time_s if first_s is None else first_s
                     count += 1
                     rgb = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-                    yield Frame(_upright(rgb, frame.rotation), time_s - first_s)
+                    yield Frame(upright(rgb, frame.rotation), time_s - first_s)
 
     def _open(self) -> av.container.InputContainer:
         try:
@@ -180,11 +182,6 @@ def _best_stream(container: av.container.InputContainer, path: Path) -> av.Video
         raise SourceError(f"source: {path} has no video stream")
     stream.thread_type = "AUTO"
     return stream
-
-
-def _upright(rgb: npt.NDArray[np.uint8], rotation_deg: int) -> npt.NDArray[np.uint8]:
-    """Turn a frame as its display matrix says (phones film upright video lying down)."""
-    return np.ascontiguousarray(np.rot90(rgb, rotation_deg // 90 % 4)) if rotation_deg % 360 else rgb
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

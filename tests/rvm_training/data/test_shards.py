@@ -109,6 +109,13 @@ def test_our_own_shards_keep_source_and_split(tmp_path, manifest):
     assert [(clip.source, clip.split) for clip in clips] == [("x", "train"), ("y", "train")]
 
 
+def test_a_video_without_a_split_beside_it_gets_one(tmp_path, manifest):
+    rows = [replace(manifest[row], split="") for row in range(2)]
+    pack(Manifest.of(rows, tmp_path / "in"), tmp_path / "shards")
+    clips, _ = index_shards(tmp_path / "shards", manifest_folder=tmp_path, val_share=0.5)
+    assert {clip.split for clip in clips} <= {"train", "val"}
+
+
 def test_damaged_shards_and_videos_are_listed_and_the_rest_is_used(tmp_path, manifest):
     pack(manifest, tmp_path / "shards")
     (tmp_path / "shards" / "cut.tar").write_bytes(b"no tar file" * 100)

@@ -21,7 +21,7 @@ OPERATORS = {
 
 @pytest.mark.parametrize("cameras", [1, 3])
 def test_many_steps_equal_the_networks_for_any_number_of_cameras(model, tmp_path, cameras):
-    path = save(build(InferenceStep(model, SIZE), SIZE), tmp_path / "step.onnx")[0]
+    path = save(build(InferenceStep(model, SIZE)), tmp_path / "step.onnx")[0]
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     frames = torch.randint(0, 256, (cameras, 16, *SIZE, 3), dtype=torch.uint8)
     with torch.inference_mode():
@@ -33,7 +33,7 @@ def test_many_steps_equal_the_networks_for_any_number_of_cameras(model, tmp_path
 
 
 def test_every_operator_is_one_that_the_step_needs(model):
-    proto = build(InferenceStep(model, SIZE), SIZE)
+    proto = build(InferenceStep(model, SIZE))
     onnx.checker.check_model(proto, full_check=True)
     counts = Counter(node.op_type for node in proto.graph.node)
     assert set(counts) == OPERATORS
@@ -50,7 +50,7 @@ def test_every_operator_is_one_that_the_step_needs(model):
 
 
 def test_inputs_and_outputs_are_named_typed_and_sized(model):
-    proto = build(InferenceStep(model, SIZE), SIZE)
+    proto = build(InferenceStep(model, SIZE))
 
     def shape(value):
         return value.name, value.type.tensor_type.elem_type, [
@@ -66,7 +66,7 @@ def test_inputs_and_outputs_are_named_typed_and_sized(model):
 
 def test_large_weights_lie_in_a_file_of_their_own(model, tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_graph, "EXTERNAL_BYTES", 1000)
-    files = save(build(InferenceStep(model, SIZE), SIZE), tmp_path / "step.onnx")
+    files = save(build(InferenceStep(model, SIZE)), tmp_path / "step.onnx")
     assert [path.name for path in files] == ["step.onnx", "step.weights"]
     assert files[0].stat().st_size < files[1].stat().st_size * 3
     session = onnxruntime.InferenceSession(files[0], providers=["CPUExecutionProvider"])

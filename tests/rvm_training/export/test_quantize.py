@@ -58,7 +58,7 @@ def test_the_graph_in_eight_bits_stays_near_the_network(model, tmp_path):
     step = InferenceStep(model, SIZE)
     centred, layers = quantize(step, [clip(seed) for seed in range(10, 30)])
     assert len(layers) == 1 + 4 * 2 + 3 + 6 * 2
-    proto = build(centred, SIZE, layers)
+    proto = build(centred, layers)
     path = save(proto, tmp_path / "step.onnx")[0]
     assert sum(node.op_type == "QuantizeLinear" for node in proto.graph.node) == len(layers)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

@@ -100,7 +100,7 @@ def index_shards(
             problems.append(f"{path.name}: cannot be read as a tar file ({error})")
     if not members and not problems:
         raise ValueError(f"{folder}: no videos in tar files; expected shards with <key>.mp4 inside")
-    splits = hashed_splits((str(member.name) for member in members if "split" not in member.about), val_share)
+    splits = hashed_splits((member.name for member in members if not member.about.get("split")), val_share)
     for member in tqdm(members, unit="video"):
         place = Clip(str(member.shard), 0, 1, 1.0, offset=member.offset, size=member.size)
         try:

@@ -17,6 +17,8 @@ import numpy.typing as npt
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from rvm_model.preprocess import upright
+
 U8 = npt.NDArray[np.uint8]
 Backend = Literal["pyav", "torchcodec"]
 # A title in another encoding is no reason to refuse a video; from version 19 on PyAV thinks so too.
@@ -182,9 +184,7 @@ class _Reader:
 
 
 def _rgb(frame: av.VideoFrame) -> U8:
-    rgb = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-    # Phones film upright video lying down, and say so.
-    return np.rot90(rgb, frame.rotation // 90 % 4)
+    return upright(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8), frame.rotation)
 
 
 def _best_stream(container: InputContainer, file: str | BinaryIO) -> VideoStream:

@@ -123,9 +123,9 @@ def _graph(
     step: InferenceStep, size: tuple[int, int], precision: ExportPrecision, calibration: Sequence[Path]
 ) -> onnx.ModelProto:
     if precision == "fp32":
-        return onnx_graph.build(step, size)
+        return onnx_graph.build(step)
     step, layers = quantize(step, _calibration(calibration, size))
-    return onnx_graph.build(step, size, layers)
+    return onnx_graph.build(step, layers)
 
 
 def _compile(graph: onnx.ModelProto, engine: Compiled, folder: Path) -> dict[str, str]:

@@ -35,19 +35,17 @@ EXTERNAL_BYTES = 2**31 - 2**20
 Array = npt.NDArray[Any]
 
 
-def build(
-    step: InferenceStep, size: tuple[int, int], quantized: Mapping[nn.Linear, QuantizedLinear] | None = None
-) -> onnx.ModelProto:
+def build(step: InferenceStep, quantized: Mapping[nn.Linear, QuantizedLinear] | None = None) -> onnx.ModelProto:
     """Write the graph of a step, in float32 but for the layers that are quantized.
 
     Args:
-        step: the network, joined for inference at that size.
-        size: height and width of the frames.
+        step: the network, joined for inference at one size.
         quantized: linear layers of the step in 8 bits, written as QuantizeLinear and DequantizeLinear around them.
     """
     graph = _Graph()
-    _Step(graph, step, size, quantized or {}).write()
-    tokens = step.grid[0] * step.grid[1] + 1
+    _Step(graph, step, quantized or {}).write()
+    size = [side * step.patch_size for side in step.grid]
+    tokens = step.table.shape[1]
     inputs = [
         helper.make_tensor_value_info(FRAMES, TensorProto.UINT8, ["cameras", *size, 3]),
         helper.make_tensor_value_info(STATE, TensorProto.FLOAT, ["cameras", tokens, step.dim]),
@@ -95,12 +93,9 @@ class _Graph:
 class _Step:
     """Writes the nodes of one step."""
 
-    def __init__(
-        self, graph: _Graph, step: InferenceStep, size: tuple[int, int], quantized: Mapping[nn.Linear, QuantizedLinear]
-    ) -> None:
+    def __init__(self, graph: _Graph, step: InferenceStep, quantized: Mapping[nn.Linear, QuantizedLinear]) -> None:
         self.graph = graph
         self.step = step
-        self.size = size
         self.quantized = quantized
 
     def write(self) -> str:
@@ -168,7 +163,7 @@ class _Step:
         return self.linear(self.attend(query, key, value, attention.heads, name), attention.out, f"{name}.out")
 
     def attend(self, query: str, key: str, value: str, heads: int, name: str) -> str:
-        tokens = self.step.grid[0] * self.step.grid[1] + 1
+        tokens = self.step.table.shape[1]
         by_head = [0, tokens, heads, self.step.dim // heads]
         q, k, v = (
             self.one("Transpose", [self.reshape(part, by_head, f"{name}.{label}_heads")], f"{name}.{label}", perm=perm)

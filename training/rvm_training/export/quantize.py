@@ -95,7 +95,7 @@ def _calibrate(step: InferenceStep, clips: Sequence[Tensor], what: str, *, sampl
     hooks = [module.register_forward_pre_hook(note) for module in seen]
     try:
         for clip in clips:
-            state = step.table.new_zeros(1, step.table.shape[1], step.dim)
+            state = torch.zeros_like(step.table)
             for frame in tqdm(clip, desc=what, unit="frame", leave=False):
                 state = step(frame[None], state)
     finally:

@@ -101,8 +101,7 @@ def check_resumable(before: TrainConfig, now: TrainConfig, checkpoint: Path) -> 
         for name, values in configuration.differences(before, now).items()
         if not name.startswith(MAY_CHANGE)
     }
-    sharded = {name: config.machine.strategy == "fsdp" for name, config in (("before", before), ("now", now))}
-    if sharded["before"] != sharded["now"]:
+    if (before.machine.strategy == "fsdp") != (now.machine.strategy == "fsdp"):
         raise ValueError(
             f"{checkpoint} is of a run with machine.strategy {before.machine.strategy}, got {now.machine.strategy}: a "
             "sharded checkpoint has another form. Go on with the strategy that it had, or start a run of another name "

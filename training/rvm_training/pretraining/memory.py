@@ -23,6 +23,7 @@ from rvm_model.layers import Block, CrossBlock
 from rvm_model.rvm import RVM
 from rvm_training.data.frames import FrameSampling
 from rvm_training.pretraining.layout import Checkpointing, recompute
+from rvm_training.pretraining.objectives import pixel_loss
 
 _FLOAT32 = 4
 
@@ -103,8 +104,7 @@ def activation_bytes(
         with PeakMemory() as memory:
             with torch.autocast("cpu", torch.bfloat16, enabled=half):
                 out = network.reconstruct(sources, targets, deltas, mask_ratio=mask_ratio).frames
-            loss = (out.float() - targets).square().flatten(1).mean(1).mean()
-            loss.backward()
+            pixel_loss(out, targets).mean().backward()
     return memory.peak
 
 
@@ -123,12 +123,12 @@ def memory_plan(
     """What one of `shards` devices needs; 1 is a device that holds everything (one process, or DDP)."""
     with torch.device("meta"):
         network = RVM(config)
-    weights = _weight_bytes(network)
+    weights = weight_bytes(network)
     mine = -(-weights // shards)
     blocks = [module for module in network.modules() if isinstance(module, Block | CrossBlock)]
     recurrent = set(network.core.modules())
-    largest = max(_weight_bytes(module) for module in blocks)
-    kept = sum(_weight_bytes(module) for module in blocks if module in recurrent)
+    largest = max(weight_bytes(module) for module in blocks)
+    kept = sum(weight_bytes(module) for module in blocks if module in recurrent)
     return MemoryPlan(
         parameters=mine,
         gradients=mine,
@@ -141,7 +141,8 @@ def memory_plan(
     )
 
 
-def _weight_bytes(module: nn.Module) -> int:
+def weight_bytes(module: nn.Module) -> int:
+    """Bytes of a module's weights in float32."""
     return sum(parameter.numel() for parameter in module.parameters()) * _FLOAT32
 
 

@@ -11,7 +11,7 @@ from rvm_model.rvm import RVM
 from rvm_training.pretraining.config import TrainConfig
 from rvm_training.pretraining.flops import step_flops
 from rvm_training.pretraining.layout import Checkpointing, split_batch
-from rvm_training.pretraining.memory import memory_plan
+from rvm_training.pretraining.memory import memory_plan, weight_bytes
 from rvm_training.pretraining.module import network_sizes
 
 
@@ -67,7 +67,7 @@ def _computation(config: TrainConfig, devices: int, tflops: float | None) -> str
     clip = step_flops(sizes, config.model.size, frames, mask_ratio)
     clips = config.optimizer.batch * config.optimizer.steps
     with torch.device("meta"):
-        weights = sum(parameter.nbytes for parameter in RVM(sizes).parameters())
+        weights = weight_bytes(RVM(sizes))
     checkpoint = weights * (3 if config.optimizer.ema is None else 4)  # AdamW's moments, the average.
     lines = [
         f"a checkpoint: {checkpoint / 1e9:.2f} GB",
