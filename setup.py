@@ -23,8 +23,10 @@ ROS = [
 ]
 # Reading, writing and drawing on frames: nodes and training alike.
 VIDEO = ["av>=14.1", "opencv-python-headless>=4.8"]
-# What runs exported engines on a CPU.
-ENGINES = ["onnxruntime>=1.18", "openvino>=2024.6"]
+# What else runs exported engines; the default engine of a CPU needs none of it.
+ENGINES = ["onnxruntime>=1.18"]
+# What the default engine of a CPU is made with and runs on; where there is no wheel of it, torch runs the network.
+DEFAULT_ENGINE = ["onnx>=1.16", "openvino>=2024.6; platform_machine in 'x86_64 AMD64 aarch64 arm64'"]
 # Pretraining, evaluation and export.
 TRAIN = [
     *VIDEO,
@@ -33,7 +35,6 @@ TRAIN = [
     "fsspec>=2023.5",  # videos and shards in object stores
     "lightning>=2.6",  # 2.6 loads checkpoints without unpickling (weights_only)
     "matplotlib>=3.8",
-    "onnx>=1.16",
     "pyarrow>=15",
     "pydantic>=2.7",
     "scikit-image>=0.22",
@@ -76,7 +77,15 @@ setup(
         (f"lib/{PACKAGE}", sorted(glob("scripts/*"))),
     ],
     entry_points={"console_scripts": ["rvm = rvm_training.__main__:main"]},
-    install_requires=["numpy>=1.26", "torch>=2.4", "safetensors>=0.4.3", "pyyaml>=6", "tqdm>=4.66"],
+    install_requires=[
+        "filelock>=3.12",  # two nodes that start at once build one engine
+        "numpy>=1.26",
+        "pyyaml>=6",
+        "safetensors>=0.4.3",
+        "torch>=2.4",
+        "tqdm>=4.66",
+        *DEFAULT_ENGINE,
+    ],
     extras_require={
         "ros": [*ROS, *VIDEO],
         "engines": ENGINES,

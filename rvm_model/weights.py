@@ -61,10 +61,28 @@ def load_weights(name: str) -> tuple[RVM, WeightsInfo]:
         FileNotFoundError: no such file, or a released model that was not downloaded.
         ValueError: the name or the file is not usable.
     """
+    info = weights_info(name)
+    if not name.startswith(UNTRAINED):
+        return load_checkpoint(weights_path(name)), info
+    preset_name, seed = _untrained(name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = RVM(preset(preset_name))
+    return model.eval(), info
+
+
+def weights_info(name: str) -> WeightsInfo:
+    """Where the network that a specification names comes from, without loading it.
+
+    Raises:
+        FileNotFoundError: no such file, or a released model that was not downloaded.
+        ValueError: the name is not usable.
+    """
     if name.startswith(UNTRAINED):
-        return _untrained(name)
+        preset_name, seed = _untrained(name)
+        return WeightsInfo(name, f"{UNTRAINED}{preset_name}:{seed}", trained=False)
     path = weights_path(name)
-    return load_checkpoint(path), WeightsInfo(name, f"sha256:{file_sha256(path)}", trained=is_trained(path))
+    return WeightsInfo(name, f"sha256:{file_sha256(path)}", trained=is_trained(path))
 
 
 def weights_path(name: str) -> Path:
@@ -96,15 +114,11 @@ def file_sha256(path: Path) -> str:
     return file_digest(path).hex()
 
 
-def _untrained(name: str) -> tuple[RVM, WeightsInfo]:
+def _untrained(name: str) -> tuple[str, int]:
     preset_name, _, seed_text = name.removeprefix(UNTRAINED).partition(":")
     if seed_text and not seed_text.isdecimal():
         raise ValueError(
             f"weights: got seed {seed_text!r} in {name!r}, expected {UNTRAINED}PRESET[:SEED] with a number"
         )
-    seed = int(seed_text or 0)
-    config = preset(preset_name)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = RVM(config)
-    return model.eval(), WeightsInfo(name, f"{UNTRAINED}{preset_name}:{seed}", trained=False)
+    preset(preset_name)
+    return preset_name, int(seed_text or 0)

@@ -81,12 +81,13 @@ PERCEPTION_PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "engine",
         "",
-        "Folder that `rvm export` wrote; its weights and size count then, not model and image_size. Empty runs torch",
+        "Folder that `rvm export` wrote: its weights and size count then, not model and image_size. Or torch; or "
+        "openvino or onnx, built from the model on first use and kept. Empty: torch on CUDA, the fastest on a CPU",
     ),
     ParameterSpec(
         "device",
         "auto",
-        "Where the engine runs: cpu, cuda, cuda:N, or auto: CUDA where torch sees it, cpu for an exported engine",
+        "Where the engine runs: cpu, cuda, cuda:N, or auto: CUDA where torch sees it and runs the model, else cpu",
     ),
     ParameterSpec(
         "image_size",
@@ -96,7 +97,7 @@ PERCEPTION_PARAMETERS: tuple[ParameterSpec, ...] = (
         4096,
         length=2,
     ),
-    ParameterSpec("threads", 0, "CPU threads of the engine; 0 leaves the runtime's choice", 0, 1024),
+    ParameterSpec("threads", 0, "CPU threads of the engine; 0 takes one for each physical core", 0, 1024),
     ParameterSpec("max_gap", 1.0, "Seconds between two stamps above which a camera's state starts anew", 0.001, 3600.0),
     ParameterSpec(
         "max_pixels", 64_000_000, "Images with more pixels are refused before they are decoded", 1, 1_000_000_000

@@ -20,11 +20,10 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.qos_overriding_options import InvalidQosOverridesError
 from std_srvs.srv import Trigger
 
-from rvm_model.engines import Engine, TorchEngine, load_engine
+from rvm_model.engines import choose_engine
 from rvm_model.heads.clusters import ClusterConfig
 from rvm_model.heads.pca import PCAConfig
 from rvm_model.perception import Perception, PerceptionConfig
-from rvm_model.weights import load_weights
 from rvm_ros import diagnostics
 from rvm_ros.camera_port import CameraMessage, CameraPort
 from rvm_ros.parameters import PERCEPTION_PARAMETERS, camera_parameters, check_camera_names, declare
@@ -133,18 +132,17 @@ class PerceptionNode(LifecycleNode):
         def value(name: str) -> Any:
             return self.get_parameter(name).value
 
-        device, folder = value("device"), value("engine")
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() and not folder else "cpu"
         if value("threads") > 0:
             torch.set_num_threads(value("threads"))
         start_s = time.monotonic()
-        engine: Engine
-        if folder:
-            engine = load_engine(folder, device=device, threads=value("threads"))
-        else:
-            model, weights = load_weights(value("model"))
-            engine = TorchEngine(model, weights, size=tuple(value("image_size")), device=device)
+        engine = choose_engine(
+            value("engine"),
+            model=value("model"),
+            size=tuple(value("image_size")),
+            device=value("device"),
+            threads=value("threads"),
+            tell=self.get_logger().info,
+        )
         perception = Perception(
             engine,
             PerceptionConfig(
@@ -157,7 +155,7 @@ class PerceptionNode(LifecycleNode):
         self.get_logger().info(
             f"engine: {info.kind} {info.precision} on {info.device}, {torch.get_num_threads()} threads, input "
             f"{info.height}x{info.width}, features {info.grid[0]}x{info.grid[1]}x{info.dim}, weights "
-            f"{folder or value('model')} ({info.weights}), ready after {time.monotonic() - start_s:.1f} s"
+            f"{info.weights}, ready after {time.monotonic() - start_s:.1f} s"
         )
         if not info.trained:
             self.get_logger().warning(

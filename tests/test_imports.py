@@ -16,8 +16,9 @@ PACKAGES = {
 ROS = {"ament_index_python", "builtin_interfaces", "cv_bridge", "rclpy"} | {
     f"{family}_msgs" for family in ("diagnostic", "lifecycle", "sensor", "std")
 }
+RUNTIMES = {"onnxruntime", "openvino", "tensorrt"}
 ALLOWED = {
-    "rvm_model": {"numpy", "safetensors", "torch", "tqdm", "yaml", "onnxruntime", "openvino", "tensorrt"},
+    "rvm_model": {"numpy", "safetensors", "torch", "tqdm", "yaml", "filelock", "onnx"} | RUNTIMES,
     "rvm_ros": {"av", "cv2", "numpy", "rosbags", "rvm_model", "torch", "tqdm", "rcl_interfaces", "std_srvs"} | ROS,
     "rvm_training": {
         "lightning",
@@ -28,10 +29,8 @@ ALLOWED = {
         "torchcodec",
         "torchmetrics",
         "yaml",
-        "onnx",
-        "openvino",
     }
-    | {"av", "cv2", "fsspec", "numpy", "onnx", "openvino", "rosbags", "rvm_model", "torch", "tqdm"},
+    | {"av", "cv2", "fsspec", "numpy", "rosbags", "rvm_model", "torch", "tqdm"},
 }
 
 
@@ -72,7 +71,7 @@ def test_package_imports_only_what_the_design_allows(package):
     assert not forbidden
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "tensorrt"])
+@pytest.mark.parametrize("runtime", sorted(RUNTIMES))
 def test_inference_runtime_is_imported_in_one_file_at_most(runtime):
     assert len(foreign_imports("rvm_model").get(runtime, set())) <= 1
 

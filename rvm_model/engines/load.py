@@ -5,14 +5,18 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from rvm_model.engines.base import Engine, EngineInfo
-from rvm_model.engines.manifest import EngineError, EngineManifest, check_files
+import torch
 
+from rvm_model.engines.base import Engine, EngineInfo
+from rvm_model.engines.manifest import EngineError, EngineManifest, Kind, check_files
+
+PACKAGES: dict[Kind, str] = {"onnx": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt"}
+"""What each kind needs."""
 _RUNTIMES = {
-    "onnx": ("rvm_model.engines.onnx_engine", "OnnxEngine", "onnxruntime", "step.onnx"),
-    "openvino": ("rvm_model.engines.openvino_engine", "OpenVinoEngine", "openvino", "step.xml"),
+    "onnx": ("rvm_model.engines.onnx_engine", "OnnxEngine", "step.onnx"),
+    "openvino": ("rvm_model.engines.openvino_engine", "OpenVinoEngine", "step.xml"),
 }
-"""Kind to (module, class, the package that it needs, the file that it starts from)."""
+"""Kind to (module, class, the file that it starts from)."""
 
 
 def load_engine(folder: str | Path, *, device: str = "cpu", threads: int = 0) -> Engine:
@@ -21,7 +25,7 @@ def load_engine(folder: str | Path, *, device: str = "cpu", threads: int = 0) ->
     Args:
         folder: the engine's folder.
         device: `cpu`, `cuda` or `cuda:N`.
-        threads: CPU threads; 0 leaves the runtime's choice.
+        threads: CPU threads; 0 takes as many as torch does.
 
     Raises:
         FileNotFoundError: there is no such folder or manifest.
@@ -35,7 +39,7 @@ def load_engine(folder: str | Path, *, device: str = "cpu", threads: int = 0) ->
     return run_engine(folder, manifest.kind, engine_info(manifest, device), threads=threads)
 
 
-def run_engine(folder: Path, kind: str, info: EngineInfo, *, threads: int = 0) -> Engine:
+def run_engine(folder: Path, kind: Kind, info: EngineInfo, *, threads: int = 0) -> Engine:
     """Start the runtime of a folder whose files are known to be good.
 
     Raises:
@@ -43,14 +47,15 @@ def run_engine(folder: Path, kind: str, info: EngineInfo, *, threads: int = 0) -
     """
     if kind not in _RUNTIMES:
         raise EngineError(f"engine: got kind {kind!r}, expected one of {', '.join(_RUNTIMES)}")
-    module, name, package, file = _RUNTIMES[kind]
+    module, name, file = _RUNTIMES[kind]
+    package = PACKAGES[kind]
     try:
         runtime = getattr(importlib.import_module(module), name)
     except ImportError as error:
         raise EngineError(
             f"{folder}: needs the package {package}, which cannot be imported ({error}); pip install {package}"
         ) from error
-    engine: Engine = runtime(folder / file, info, threads=threads)
+    engine: Engine = runtime(folder / file, info, threads=threads or torch.get_num_threads())
     return engine
 
 

@@ -72,8 +72,8 @@ class EngineManifest:
     patch_size: int
     dim: int
     """Feature width D."""
-    cameras: int
-    """Largest batch."""
+    cameras: int | None
+    """Largest batch; None takes any."""
     precision: Precision
     opset: int | None
     """ONNX opset, where the engine is made of ONNX."""
@@ -84,6 +84,11 @@ class EngineManifest:
     parity: Parity
     gpu: Gpu | None = None
     """Where the engine fits one kind of GPU only."""
+
+    @property
+    def batch(self) -> str:
+        """The largest batch in words."""
+        return "any number of cameras" if self.cameras is None else f"up to {self.cameras} cameras"
 
     def write(self, folder: Path) -> None:
         """Write the manifest into the engine's folder."""

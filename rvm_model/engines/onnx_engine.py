@@ -16,13 +16,13 @@ from rvm_model.engines.manifest import EngineError
 class OnnxEngine:
     """Runs `step.onnx`. Inputs and output are bound by address: nothing is copied around the graph."""
 
-    def __init__(self, path: Path, info: EngineInfo, *, threads: int = 0) -> None:
+    def __init__(self, path: Path, info: EngineInfo, *, threads: int) -> None:
         """Load a graph.
 
         Args:
             path: the ONNX file, its weights beside it.
             info: what it holds, and the device to run on.
-            threads: CPU threads; 0 leaves the runtime's choice.
+            threads: CPU threads.
 
         Raises:
             EngineError: this runtime cannot load the graph, or has no provider for the device.

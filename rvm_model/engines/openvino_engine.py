@@ -12,16 +12,22 @@ from rvm_model.engines.base import FEATURES, FRAMES, STATE, EngineInfo
 from rvm_model.engines.manifest import EngineError
 
 
+def convert(graph: Path, path: Path) -> dict[str, str]:
+    """Write an ONNX graph as OpenVINO's own files, `path` (.xml) and its .bin; returns the version that did it."""
+    openvino.save_model(openvino.convert_model(graph), path, compress_to_fp16=False)
+    return {"openvino": openvino.__version__}
+
+
 class OpenVinoEngine:
     """Runs `step.xml`. Tensors are shared with the runtime: nothing is copied around the graph."""
 
-    def __init__(self, path: Path, info: EngineInfo, *, threads: int = 0) -> None:
+    def __init__(self, path: Path, info: EngineInfo, *, threads: int) -> None:
         """Load and compile a graph for this machine.
 
         Args:
             path: the .xml file, its .bin beside it.
             info: what it holds; the device must be cpu.
-            threads: CPU threads; 0 leaves the runtime's choice.
+            threads: CPU threads.
 
         Raises:
             EngineError: another device is asked for, or this runtime cannot load the graph.
@@ -30,9 +36,11 @@ class OpenVinoEngine:
             raise EngineError(f"engine: openvino runs on device cpu, got {info.device}; export for tensorrt or onnx")
         self._info = info
         # float32 means float32: by itself the runtime takes bfloat16 on processors that have it.
-        settings: dict[str, str | int] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-        if threads:
-            settings["INFERENCE_NUM_THREADS"] = threads
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": threads,
+        }
         try:
             compiled = openvino.Core().compile_model(path, "CPU", settings)
         except RuntimeError as error:

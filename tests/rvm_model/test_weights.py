@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rvm_model import save_checkpoint
-from rvm_model.weights import RELEASED, cache_dir, file_sha256, load_weights
+from rvm_model.weights import RELEASED, cache_dir, file_sha256, load_weights, weights_info
 
 
 def test_untrained_weights_follow_their_seed_and_leave_the_global_generator_alone(monkeypatch, tiny_config):
@@ -28,6 +28,7 @@ def test_a_file_is_known_by_its_hash(tiny_model, tmp_path):
     assert torch.equal(model.cls_token, tiny_model.cls_token)
     assert info.trained
     assert info.identity == f"sha256:{file_sha256(path)}"
+    assert weights_info(str(path)) == info
     save_checkpoint(tiny_model, path, trained=False)
     assert not load_weights(str(path))[1].trained
 

@@ -172,12 +172,16 @@ def test_outputs_have_the_models_values_and_the_inputs_headers(client, start_nod
         assert max(outputs["segmentation"].data) < 3
 
 
-@pytest.mark.parametrize("kind", ["onnx", "openvino"])
+@pytest.mark.parametrize(
+    ("choice", "kind"), [("exported", "onnx"), ("exported", "openvino"), ("torch", "torch"), ("", "openvino")]
+)
 def test_one_parameter_changes_the_engine_and_not_the_features(
-    client, start_node, parameters, expected, tiny_checkpoint, tmp_path, kind
+    client, start_node, parameters, expected, tiny_checkpoint, tmp_path, choice, kind
 ):
-    export(str(tiny_checkpoint), tmp_path / "e", engine=kind, size=(32, 48), steps=2, show=False)
-    node = start_node(NODE, {**parameters, "engine": tmp_path / "e", "autostart": "true"})
+    if choice == "exported":
+        choice = tmp_path / "e"
+        export(str(tiny_checkpoint), choice, engine=kind, size=(32, 48), steps=2, show=False)
+    node = start_node(NODE, {**parameters, "engine": choice, "autostart": "true"})
     camera = Camera(client).connect()
     frames = random_frames(4)
     for index, (frame, features) in enumerate(zip(frames, expected(frames), strict=True)):

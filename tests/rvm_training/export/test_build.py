@@ -8,10 +8,11 @@ import torch
 import yaml
 
 from rvm_model.engines import EngineError, EngineManifest, load_engine
+from rvm_model.engines.compile import ParityError
 from rvm_model.engines.manifest import MANIFEST
+from rvm_model.hashing import file_digest
 from rvm_training.__main__ import main
-from rvm_training.export import build
-from rvm_training.export.build import ParityError, export
+from rvm_training.export.build import export
 
 KINDS = ["onnx", "openvino"]
 SIZE = (32, 48)
@@ -76,7 +77,7 @@ def test_files_that_the_runtime_cannot_load_are_told(folder):
     manifest = EngineManifest.read(folder)
     for name in manifest.files:
         (folder / name).write_bytes(b"no graph")
-    files = {name: build.file_digest(folder / name).hex() for name in manifest.files}
+    files = {name: file_digest(folder / name).hex() for name in manifest.files}
     dataclasses.replace(manifest, files=files).write(folder)
     with pytest.raises(EngineError, match=r"cannot load it (.|\n)*export the engine again"):
         load_engine(folder)

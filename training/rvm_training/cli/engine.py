@@ -26,8 +26,9 @@ def main(arguments: Sequence[str]) -> int:
     if args.action == "check":
         engine = load_engine(args.folder, device=args.device)
         info = engine.info
-        frames = torch.zeros(manifest.cameras, info.height, info.width, 3, dtype=torch.uint8, device=args.device)
-        features, _ = engine.step(frames, engine.init_state(manifest.cameras))
+        cameras = manifest.cameras or 1
+        frames = torch.zeros(cameras, info.height, info.width, 3, dtype=torch.uint8, device=args.device)
+        features, _ = engine.step(frames, engine.init_state(cameras))
         if not bool(features.isfinite().all()):
             raise ValueError(f"{args.folder}: a step gave features that are not finite; export the engine again")
         print(f"runs here on {args.device}, files unchanged")
@@ -39,7 +40,7 @@ def _text(manifest: EngineManifest) -> str:
     rows = {
         "engine": f"{manifest.kind} {manifest.precision}",
         "weights": f"{manifest.model} ({manifest.weights}{'' if manifest.trained else ', UNTRAINED'})",
-        "input": f"{manifest.height}x{manifest.width}, up to {manifest.cameras} cameras",
+        "input": f"{manifest.height}x{manifest.width}, {manifest.batch}",
         "features": f"{manifest.height // manifest.patch_size}x{manifest.width // manifest.patch_size}x{manifest.dim}",
         "parity": f"{parity.worst:.1e} at the worst of {parity.steps} steps, {parity.last:.1e} at the last, "
         f"{parity.worst_token:.1e} in a token; tolerance {parity.tolerance:.0e}",

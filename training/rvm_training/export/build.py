@@ -1,27 +1,22 @@
-"""Making an engine folder: compile, compare with the float32 network, and write it only when it is near enough."""
+"""`export`: from weights and the user's videos to an engine folder."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import onnx
 import torch
 from torch import Tensor
 
-from rvm_model.engines.base import EngineInfo
-from rvm_model.engines.load import run_engine
+from rvm_model.engines.compile import write_engine
 from rvm_model.engines.manifest import EngineManifest
-from rvm_model.hashing import file_digest
+from rvm_model.engines.parity import STEPS, Drift
 from rvm_model.inference import InferenceStep
 from rvm_model.preprocess import resize
 from rvm_model.weights import load_weights
 from rvm_training.data.video import probe, read_frames
-from rvm_training.export import onnx_graph
-from rvm_training.export.parity import STEPS, Drift, measure
 from rvm_training.export.quantize import quantize
 from rvm_training.synthetic.generate import SceneConfig, random_scene
 
@@ -31,10 +26,8 @@ TOLERANCE: dict[ExportPrecision, float] = {"fp32": 1e-4, "int8": 3e-2}
 """Largest relative error of a step for each precision, where the user gives none."""
 STRETCHES, STRETCH = 8, 16
 """Stretches of consecutive frames that calibration takes from each video, and the length of each."""
-
-
-class ParityError(ValueError):
-    """An engine that is too far from the network; nothing was written."""
+EXPOSURES = (1.0, 1.0, 1.0, 1.0, 0.3, 0.1, 0.0, 4.0)
+"""Brightness of the rendered scenes for calibration: a robot also meets night, a covered lens and the sun."""
 
 
 def export(
@@ -80,81 +73,23 @@ def export(
         raise ValueError(f"export: got {cameras} cameras and {steps} steps, expected at least 1 of each")
     if calibration and precision != "int8":
         raise ValueError(f"export: got calibration videos for {precision}, expected them with int8 alone")
-    limit = TOLERANCE[precision] if tolerance is None else tolerance
     model, weights = load_weights(name)
     frames = _frames(video or (calibration[0] if calibration else None), steps, cameras, size)
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        graph = _graph(InferenceStep(model, size), size, precision, calibration)
-        built_with = _compile(graph, engine, partial)
-        info = EngineInfo(
-            kind=engine, weights=weights.identity, trained=weights.trained, device="cpu", precision=precision,
-            height=size[0], width=size[1], patch_size=model.config.patch_size, dim=model.config.dim, cameras=cameras,
-        )  # fmt: skip
-        drift = measure(run_engine(partial, engine, info), model, frames, show=show)
-        _check(drift, limit)
-        manifest = EngineManifest(
-            kind=engine,
-            model=name,
-            weights=weights.identity,
-            trained=weights.trained,
-            height=size[0],
-            width=size[1],
-            patch_size=info.patch_size,
-            dim=info.dim,
-            cameras=cameras,
-            precision=precision,
-            opset=onnx_graph.OPSET,
-            files={path.name: file_digest(path).hex() for path in sorted(partial.iterdir())},
-            built_with=built_with,
-            parity=drift.parity(limit),
-        )
-        manifest.write(partial)
-        partial.rename(out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    return manifest, drift
-
-
-def _graph(
-    step: InferenceStep, size: tuple[int, int], precision: ExportPrecision, calibration: Sequence[Path]
-) -> onnx.ModelProto:
-    if precision == "fp32":
-        return onnx_graph.build(step)
-    step, layers = quantize(step, _calibration(calibration, size))
-    return onnx_graph.build(step, layers)
-
-
-def _compile(graph: onnx.ModelProto, engine: Compiled, folder: Path) -> dict[str, str]:
-    versions = {"torch": str(torch.__version__), "onnx": onnx.__version__}
-    files = onnx_graph.save(graph, folder / "step.onnx")
-    if engine == "openvino":
-        import openvino
-
-        openvino.save_model(openvino.convert_model(files[0]), folder / "step.xml", compress_to_fp16=False)
-        for file in files:
-            file.unlink()
-        versions["openvino"] = openvino.__version__
-    return versions
-
-
-def _check(drift: Drift, limit: float) -> None:
-    beyond = [step for step, error in enumerate(drift.relative) if not error <= limit]
-    if beyond:
-        raise ParityError(
-            f"export: the engine's features differ from the float32 network's by {drift.relative[beyond[0]]:.2e} at "
-            f"step {beyond[0] + 1} and {max(drift.relative):.2e} at the worst, expected at most {limit:.0e}; nothing "
-            "was written. Take a higher precision, or --tolerance where that is good enough for you"
-        )
+    step = InferenceStep(model, size)
+    layers = quantize(step, _calibration(calibration, size), show=show) if precision == "int8" else None
+    return write_engine(
+        out, engine, step, model, weights, frames, precision=precision, quantized=layers, cameras=cameras,
+        tolerance=TOLERANCE[precision] if tolerance is None else tolerance, show=show,
+    )  # fmt: skip
 
 
 def _calibration(videos: Sequence[Path], size: tuple[int, int]) -> list[Tensor]:
     """Stretches of frames uint8 [steps, H, W, 3]: of rendered scenes, for variety, and spread over the videos."""
-    scenes = [random_scene(np.random.default_rng([3, index]), *size) for index in range(STRETCHES)]
-    clips = [torch.from_numpy(np.stack([scene.frame(t) for t in range(STRETCH)])) for scene in scenes]
+    clips = []
+    for index, exposure in enumerate(EXPOSURES):
+        scene = random_scene(np.random.default_rng([3, index]), *size)
+        lit = np.stack([scene.frame(t) for t in range(STRETCH)]) * exposure
+        clips.append(torch.from_numpy(lit.clip(0, 255).astype(np.uint8)))
     for video in videos:
         count, fps = probe(str(video))
         for start in np.linspace(0, max(0, count - STRETCH), STRETCHES).astype(int).tolist():
@@ -178,7 +113,7 @@ def _frames(video: Path | None, steps: int, cameras: int, size: tuple[int, int])
 def summary(manifest: EngineManifest, drift: Drift) -> str:
     """Sizes and errors as a small table."""
     lines = [
-        f"{manifest.kind} {manifest.precision}, {manifest.height}x{manifest.width}, up to {manifest.cameras} cameras, "
+        f"{manifest.kind} {manifest.precision}, {manifest.height}x{manifest.width}, {manifest.batch}, "
         f"weights {manifest.weights}",
         f"{'step':>6}{'relative error':>16}{'worst token':>13}",
     ]

@@ -8,15 +8,24 @@ import onnxruntime
 import pytest
 import torch
 
+from rvm_model.engines import onnx_graph
+from rvm_model.engines.onnx_graph import build, save
 from rvm_model.inference import InferenceStep
-from rvm_training.export import onnx_graph
-from rvm_training.export.onnx_graph import build, save
 
 SIZE = (32, 48)
 OPERATORS = {
     "Add", "Cast", "Gelu", "LayerNormalization", "MatMul", "Mul", "Pad", "Reshape", "Sigmoid", "Softmax", "Split",
     "Sub", "Transpose",
 }  # fmt: skip
+
+
+@pytest.fixture
+def model(tiny_model):
+    """A network in which no bias is zero and no scale is one."""
+    for parameter in tiny_model.parameters():
+        if parameter.ndim == 1:
+            torch.nn.init.normal_(parameter, mean=float(parameter.detach().mean()), std=0.3)
+    return tiny_model
 
 
 @pytest.mark.parametrize("cameras", [1, 3])

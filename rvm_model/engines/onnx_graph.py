@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +24,6 @@ from torch import nn
 
 from rvm_model.engines.base import FEATURES, FRAMES, STATE
 from rvm_model.inference import CoreBlock, EncoderBlock, InferenceStep, SelfAttention
-from rvm_training.export.quantize import QuantizedLinear
 
 OPSET = 20
 """The first one with Gelu."""
@@ -33,6 +33,26 @@ EXTERNAL_BYTES = 2**31 - 2**20
 """Weights beyond this go into a file beside the graph: protobuf ends at 2 GB."""
 
 Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class QuantizedLinear:
+    """A linear layer in 8 bits: W x ~ weight_scale * (weight @ q) + shift, with q = round(gain * x + offset) in uint8.
+
+    The input has a gain and an offset for each of its channels, and still its product is one of plain integers: the
+    gains are divided out of the weights before those are rounded, and the offsets out of `shift`.
+    """
+
+    gain: npt.NDArray[np.float32]
+    """[in], above zero."""
+    offset: npt.NDArray[np.float32]
+    """[in]."""
+    weight: npt.NDArray[np.int8]
+    """[out, in], within -127..127."""
+    weight_scale: npt.NDArray[np.float32]
+    """[out]."""
+    shift: npt.NDArray[np.float32]
+    """[out]."""
 
 
 def build(step: InferenceStep, quantized: Mapping[nn.Linear, QuantizedLinear] | None = None) -> onnx.ModelProto:
@@ -179,22 +199,23 @@ class _Step:
     def linear(self, x: str, linear: nn.Linear, name: str, scale: float | Array = 1.0) -> str:
         """x W^T + b, both scaled per output."""
         factor = np.broadcast_to(np.asarray(scale, np.float32), linear.out_features)
+        bias = None if linear.bias is None else _array(linear.bias) * factor
         if (eight_bits := self.quantized.get(linear)) is not None:
             x, weight = self.in_eight_bits(x, eight_bits, factor, name)
+            bias = eight_bits.shift * factor + (0 if bias is None else bias)
         else:
             weight = self.graph.constant(f"{name}.weight", _array(linear.weight).T * factor)
-        y = self.one("MatMul", [x, weight], f"{name}.product" if linear.bias is not None else name)
-        if linear.bias is None:
-            return y
-        return self.one("Add", [y, self.graph.constant(f"{name}.bias", _array(linear.bias) * factor)], name)
+        y = self.one("MatMul", [x, weight], name if bias is None else f"{name}.product")
+        return y if bias is None else self.one("Add", [y, self.graph.constant(f"{name}.bias", bias)], name)
 
     def in_eight_bits(self, x: str, layer: QuantizedLinear, factor: Array, name: str) -> tuple[str, str]:
-        """Input and weight of a product as integers and their scales; a runtime makes one integer product of it."""
+        """Input and weight of a product as integers; a runtime makes one integer product of it."""
         constant = self.graph.constant
-        scale = constant(f"{name}.input_scale", np.array(layer.scale, np.float32))
-        zero = constant(f"{name}.input_zero", np.array(layer.zero_point, np.uint8))
-        x = self.one("QuantizeLinear", [x, scale, zero], f"{name}.input_quantized")
-        x = self.one("DequantizeLinear", [x, scale, zero], f"{name}.input")
+        one, zero = constant("one", np.array(1, np.float32)), constant("zero", np.array(0, np.uint8))
+        x = self.one("Mul", [x, constant(f"{name}.input_gain", layer.gain)], f"{name}.input_gained")
+        x = self.one("Add", [x, constant(f"{name}.input_offset", layer.offset)], f"{name}.input_moved")
+        x = self.one("QuantizeLinear", [x, one, zero], f"{name}.input_quantized")
+        x = self.one("DequantizeLinear", [x, one, zero], f"{name}.input")
         weight = constant(f"{name}.weight_quantized", layer.weight.T)
         weight_scale = constant(f"{name}.weight_scale", layer.weight_scale * factor)
         return x, self.one("DequantizeLinear", [weight, weight_scale], f"{name}.weight", axis=1)

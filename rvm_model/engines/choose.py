@@ -1,0 +1,128 @@
+"""Which engine runs: an exported one, the torch network, or the fastest for a CPU, built once and kept in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from torch import Tensor
+from torch.nn import functional
+
+import rvm_model.engines.onnx_graph
+import rvm_model.inference
+from rvm_model.engines.base import Engine
+from rvm_model.engines.load import PACKAGES, load_engine
+from rvm_model.engines.manifest import SCHEMA, EngineError, Kind
+from rvm_model.engines.torch_engine import TorchEngine
+from rvm_model.hashing import file_digest
+from rvm_model.inference import InferenceStep
+from rvm_model.weights import cache_dir, load_weights, weights_info
+
+TORCH = "torch"
+CPU_KINDS: tuple[Kind, ...] = ("openvino", "onnx")
+"""Kinds that are built here from weights, the fastest first: docs/benchmarks.md."""
+TOLERANCE = 1e-4
+"""Largest relative error of a float32 engine, over the few steps that are compared when it is built here."""
+_STEPS = 8
+
+
+def choose_engine(
+    choice: str,
+    *,
+    model: str,
+    size: tuple[int, int],
+    device: str = "auto",
+    threads: int = 0,
+    tell: Callable[[str], object] = print,
+) -> Engine:
+    """Load the engine that a user asks for.
+
+    Args:
+        choice: a folder of `rvm export`; `torch`; `openvino` or `onnx`, built from the weights on first use and kept in
+            the cache; or empty for the default: torch on CUDA, on a CPU the fastest of those that are installed.
+        model: weights, as `rvm_model.load_weights` takes them; not read for a folder.
+        size: height and width of the frames; not read for a folder.
+        device: `cpu`, `cuda`, `cuda:N`, or `auto`: CUDA where torch sees it and the engine may run there.
+        threads: CPU threads; 0 takes as many as torch does.
+        tell: takes sentences on what is done, where that takes long or is not what the user may expect.
+
+    Raises:
+        FileNotFoundError: no such weights or folder.
+        ValueError: choice, weights, size or device do not fit each other or this machine.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() and choice in ("", TORCH) else "cpu"
+    if not choice and device == "cpu":
+        choice = _default(tell)
+    if choice in ("", TORCH):
+        network, weights = load_weights(model)
+        return TorchEngine(network, weights, size=size, device=device)
+    if choice in CPU_KINDS:
+        return _cached(choice, model, size, device=device, threads=threads, tell=tell)
+    return load_engine(choice, device=device, threads=threads)
+
+
+def _default(tell: Callable[[str], object]) -> str:
+    for kind in CPU_KINDS:
+        if _installed(kind):
+            return kind
+    tell(
+        f"engine: none of {', '.join(PACKAGES[kind] for kind in CPU_KINDS)} is installed, so torch runs the network, "
+        f"which is slower; pip install onnx {PACKAGES[CPU_KINDS[0]]}"
+    )
+    return TORCH
+
+
+def _installed(kind: Kind) -> bool:
+    return all(importlib.util.find_spec(package) is not None for package in (PACKAGES[kind], "onnx"))
+
+
+def _cached(
+    kind: Kind, model: str, size: tuple[int, int], *, device: str, threads: int, tell: Callable[[str], object]
+) -> Engine:
+    if not _installed(kind):
+        raise EngineError(f"engine: {kind} needs {PACKAGES[kind]} and onnx; pip install onnx {PACKAGES[kind]}")
+    folder = cache_dir() / "engines" / _key(kind, weights_info(model).identity, size)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # A second process waits for the first one's engine; the lock goes with its holder, however that ends.
+    with FileLock(folder.with_suffix(".lock")):
+        if folder.exists():
+            try:
+                return load_engine(folder, device=device, threads=threads)
+            except (EngineError, FileNotFoundError) as error:
+                refused = folder.with_suffix(".refused")
+                shutil.rmtree(refused, ignore_errors=True)
+                folder.rename(refused)
+                tell(f"engine: the cache's one is not usable ({error}); put aside as {refused.name}, and built anew")
+        _build(kind, folder, model, size, tell)
+    return load_engine(folder, device=device, threads=threads)
+
+
+def _key(kind: Kind, weights: str, size: tuple[int, int]) -> str:
+    """Name of the cache's folder: another network, size, runtime or graph is another engine."""
+    sources = [Path(str(module.__file__)) for module in (rvm_model.engines.onnx_graph, rvm_model.inference)]
+    content = [SCHEMA, kind, weights, *size, *(file_digest(path).hex() for path in sources)]
+    return f"{kind}-{size[0]}x{size[1]}-{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]}"
+
+
+def _build(kind: Kind, folder: Path, model: str, size: tuple[int, int], tell: Callable[[str], object]) -> None:
+    from rvm_model.engines.compile import write_engine  # It imports onnx, which an engine's folder does without.
+
+    tell(f"engine: building {kind} for {size[0]}x{size[1]} from {model}, once; it is kept in {folder}")
+    network, weights = load_weights(model)
+    step = InferenceStep(network, size)
+    manifest, _ = write_engine(folder, kind, step, network, weights, _frames(size), tolerance=TOLERANCE, show=False)
+    tell(f"engine: built; within {manifest.parity.worst:.1e} of the float32 network over {_STEPS} steps")
+
+
+def _frames(size: tuple[int, int]) -> Tensor:
+    """Blurred noise, uint8 [steps, 1, H, W, 3]: nothing else is at hand on a robot."""
+    noise = torch.rand(_STEPS, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    frames = functional.interpolate(noise, size=size, mode="bicubic").clamp(0, 1)
+    return (frames * 255).to(torch.uint8).permute(0, 2, 3, 1)[:, None].contiguous()

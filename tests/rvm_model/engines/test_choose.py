@@ -1,0 +1,135 @@
+"""The engine that a user asks for; the default is built once, kept, and shared by all processes."""
+
+import multiprocessing
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from rvm_model import RVM, save_checkpoint
+from rvm_model.engines import EngineError, choose_engine
+from rvm_model.engines import choose as module
+from rvm_model.engines.manifest import MANIFEST
+
+SIZE = (32, 48)
+
+
+@pytest.fixture
+def checkpoint(tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setenv("RVM_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "tiny.safetensors"
+    save_checkpoint(tiny_model, path)
+    return str(path)
+
+
+def engines(tmp_path):
+    return sorted(path.name for path in (tmp_path / "cache" / "engines").iterdir() if path.is_dir())
+
+
+def choose(checkpoint, choice="", **options):
+    said = []
+    engine = choose_engine(choice, model=checkpoint, size=options.pop("size", SIZE), device="cpu", tell=said.append)
+    return engine, said
+
+
+def build_in_another_process(checkpoint, start, said):
+    start.wait()
+    said.put(choose(checkpoint)[1])
+
+
+def test_the_default_on_a_cpu_is_openvino_built_once_and_kept(checkpoint, tmp_path, monkeypatch):
+    engine, said = choose(checkpoint)
+    assert (engine.info.kind, engine.info.precision, engine.info.cameras) == ("openvino", "fp32", None)
+    (folder,) = engines(tmp_path)
+    assert f"building openvino for 32x48 from {checkpoint}, once" in said[0]
+    assert folder in said[0]
+    assert "of the float32 network over 8 steps" in said[1]
+    monkeypatch.setattr(module, "_build", lambda *_: pytest.fail("it was built again"))
+    monkeypatch.setattr(module, "load_weights", lambda _: pytest.fail("the weights were read"))
+    again, said = choose(checkpoint)
+    assert said == []
+    frames = torch.randint(0, 256, (5, *SIZE, 3), dtype=torch.uint8)
+    assert torch.equal(engine.step(frames, engine.init_state(5))[0], again.step(frames, again.init_state(5))[0])
+
+
+def test_other_weights_sizes_and_kinds_are_other_engines(checkpoint, tmp_path, tiny_config):
+    choose(checkpoint)
+    choose(checkpoint, size=(48, 32))
+    choose(checkpoint, "onnx")
+    assert [name.rsplit("-", 1)[0] for name in engines(tmp_path)] == ["onnx-32x48", "openvino-32x48", "openvino-48x32"]
+    before = engines(tmp_path)
+    save_checkpoint(RVM(tiny_config), Path(checkpoint))
+    choose(checkpoint)
+    assert len(engines(tmp_path)) == len(before) + 1
+
+
+def test_two_processes_at_once_build_one_engine(checkpoint, tmp_path):
+    context = multiprocessing.get_context("spawn")
+    start, said = context.Event(), context.Queue()
+    processes = [context.Process(target=build_in_another_process, args=(checkpoint, start, said)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    start.set()
+    lines = [said.get(timeout=120) for _ in processes]
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert sorted(len(each) for each in lines) == [0, 2], "one builds, the other waits and loads"
+    assert len(engines(tmp_path)) == 1
+
+
+def test_a_damaged_engine_in_the_cache_is_put_aside_and_built_anew(checkpoint, tmp_path):
+    choose(checkpoint)
+    (name,) = engines(tmp_path)
+    folder = tmp_path / "cache" / "engines" / name
+    (folder / "step.bin").write_bytes(b"cut short")
+    engine, said = choose(checkpoint)
+    assert "was changed or cut short" in said[0]
+    assert f"put aside as {name}.refused" in said[0]
+    assert engines(tmp_path) == [name, f"{name}.refused"]
+    assert engine.info.kind == "openvino"
+    (folder / MANIFEST).unlink()
+    assert "no manifest.yaml" in choose(checkpoint)[1][0]
+
+
+def test_a_build_that_fails_leaves_nothing_and_can_be_tried_again(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "TOLERANCE", 1e-12)
+    with pytest.raises(ValueError, match="expected at most 1e-12"):
+        choose(checkpoint)
+    assert engines(tmp_path) == []
+    monkeypatch.undo()
+    monkeypatch.setenv("RVM_CACHE", str(tmp_path / "cache"))
+    assert choose(checkpoint)[0].info.kind == "openvino"
+
+
+def test_without_a_faster_runtime_torch_runs_and_it_is_told(checkpoint, monkeypatch):
+    monkeypatch.setattr(module, "_installed", lambda kind: kind == "onnx")
+    assert choose(checkpoint)[0].info.kind == "onnx"
+    monkeypatch.setattr(module, "_installed", lambda kind: False)
+    engine, said = choose(checkpoint)
+    assert engine.info.kind == "torch"
+    assert "none of openvino, onnxruntime is installed, so torch runs the network, which is slower" in said[0]
+    with pytest.raises(EngineError, match="openvino needs openvino and onnx; pip install onnx openvino"):
+        choose(checkpoint, "openvino")
+
+
+def test_a_package_that_is_missing_is_seen(monkeypatch):
+    assert module._installed("openvino")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert not module._installed("openvino")
+
+
+def test_torch_and_exported_folders_are_taken_by_name(checkpoint, tmp_path):
+    assert choose(checkpoint, "torch")[0].info.kind == "torch"
+    choose(checkpoint, "onnx")
+    (folder,) = engines(tmp_path)
+    assert choose("not read", str(tmp_path / "cache" / "engines" / folder))[0].info.kind == "onnx"
+    with pytest.raises(FileNotFoundError, match="no folder at"):
+        choose(checkpoint, "no/such/engine")
+
+
+def test_a_size_that_does_not_fit_the_patch_is_refused(checkpoint, tmp_path):
+    with pytest.raises(ValueError, match="40"):
+        choose(checkpoint, size=(40, 48))
+    assert engines(tmp_path) == []
