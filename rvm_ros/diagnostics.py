@@ -87,7 +87,7 @@ def camera_status(
         "last_reset": counts.last_reset,
         "state_age_frames": state_age,
         **{name: f"{value:.2f}" for name, value in counts.latency.summary().items()},
-        "engine": f"{info.kind} {info.precision} {info.width}x{info.height}",
+        "engine": f"{info.kind} {info.arithmetic} {info.width}x{info.height}",
         "device": info.device,
         "weights": info.weights,
         "trained": info.trained,

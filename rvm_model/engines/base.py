@@ -36,6 +36,13 @@ class EngineInfo:
     """Feature width D."""
     cameras: int | None = None
     """Largest batch; None takes any."""
+    rest: str = "fp32"
+    """Arithmetic of what `precision` leaves out: attention, norms, sums."""
+
+    @property
+    def arithmetic(self) -> str:
+        """Precision in words, for example `int8 and bf16`."""
+        return self.precision if self.precision in ("fp32", self.rest) else f"{self.precision} and {self.rest}"
 
     @property
     def grid(self) -> tuple[int, int]:

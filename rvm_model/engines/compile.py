@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from rvm_model.engines import onnx_graph
 from rvm_model.engines.base import EngineInfo
 from rvm_model.engines.load import run_engine
-from rvm_model.engines.manifest import EngineManifest, Kind, Precision
+from rvm_model.engines.manifest import EngineManifest, Kind, Precision, Rest
 from rvm_model.engines.onnx_graph import QuantizedLinear
 from rvm_model.engines.parity import Drift, measure
 from rvm_model.hashing import file_digest
@@ -37,6 +37,7 @@ def write_engine(
     *,
     tolerance: float,
     precision: Precision = "fp32",
+    rest: Rest = "fp32",
     quantized: Mapping[nn.Linear, QuantizedLinear] | None = None,
     cameras: int | None = None,
     show: bool = True,
@@ -51,7 +52,8 @@ def write_engine(
         weights: where the network came from.
         frames: uint8 [steps, cameras, H, W, 3] to compare them on.
         tolerance: largest relative error of a step.
-        precision: arithmetic of the step.
+        precision: arithmetic of the linear layers.
+        rest: arithmetic of the rest of the step.
         quantized: linear layers of the step in 8 bits, for int8 and fp8.
         cameras: largest batch; None takes any.
         show: draw a progress bar.
@@ -72,7 +74,7 @@ def write_engine(
         height, width = (side * step.patch_size for side in step.grid)
         info = EngineInfo(
             kind=kind, weights=weights.identity, trained=weights.trained, device="cpu", precision=precision,
-            height=height, width=width, patch_size=step.patch_size, dim=step.dim, cameras=cameras,
+            height=height, width=width, patch_size=step.patch_size, dim=step.dim, cameras=cameras, rest=rest,
         )  # fmt: skip
         drift = measure(run_engine(partial, kind, info), network, frames, show=show)
         _check(drift, tolerance)
@@ -87,6 +89,7 @@ def write_engine(
             dim=info.dim,
             cameras=cameras,
             precision=precision,
+            rest=rest,
             opset=onnx_graph.OPSET,
             files={path.name: file_digest(path).hex() for path in sorted(partial.iterdir())},
             built_with={"torch": str(torch.__version__), "onnx": onnx.__version__, **built_with},

@@ -72,4 +72,5 @@ def engine_info(manifest: EngineManifest, device: str) -> EngineInfo:
         patch_size=manifest.patch_size,
         dim=manifest.dim,
         cameras=manifest.cameras,
+        rest=manifest.rest,
     )

@@ -24,6 +24,7 @@ SCHEMA = 1
 
 Kind = Literal["onnx", "openvino", "tensorrt"]
 Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
+Rest = Literal["fp32", "fp16", "bf16"]
 
 
 class EngineError(ValueError):
@@ -75,6 +76,9 @@ class EngineManifest:
     cameras: int | None
     """Largest batch; None takes any."""
     precision: Precision
+    """Arithmetic of the linear layers."""
+    rest: Rest
+    """Arithmetic of attention, norms and sums, at the least: a CPU without bf16 computes in fp32."""
     opset: int | None
     """ONNX opset, where the engine is made of ONNX."""
     files: dict[str, str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import openvino
@@ -10,6 +11,13 @@ from torch import Tensor
 
 from rvm_model.engines.base import FEATURES, FRAMES, STATE, EngineInfo
 from rvm_model.engines.manifest import EngineError
+
+_HINTS = {"fp32": "f32", "bf16": "bf16"}
+
+
+def has_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 by itself."""
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def convert(graph: Path, path: Path) -> dict[str, str]:
@@ -35,10 +43,12 @@ class OpenVinoEngine:
         if torch.device(info.device).type != "cpu":
             raise EngineError(f"engine: openvino runs on device cpu, got {info.device}; export for tensorrt or onnx")
         self._info = info
-        # float32 means float32: by itself the runtime takes bfloat16 on processors that have it.
+        # Float32 means float32: by itself the runtime takes bfloat16 on processors that have it.
+        if info.rest == "bf16" and not has_bf16():
+            self._info = info = dataclasses.replace(info, rest="fp32")
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": _HINTS[info.rest],
             "INFERENCE_NUM_THREADS": threads,
         }
         try:

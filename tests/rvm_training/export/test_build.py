@@ -10,6 +10,7 @@ import yaml
 from rvm_model.engines import EngineError, EngineManifest, load_engine
 from rvm_model.engines.compile import ParityError
 from rvm_model.engines.manifest import MANIFEST
+from rvm_model.engines.openvino_engine import has_bf16
 from rvm_model.hashing import file_digest
 from rvm_training.__main__ import main
 from rvm_training.export.build import export
@@ -108,9 +109,22 @@ def test_eight_bits_are_calibrated_on_the_users_videos(checkpoint, model, tmp_pa
     assert 1e-5 < manifest.parity.worst == max(drift.relative) < 0.1
     engine = load_engine(tmp_path / "e")
     assert engine.info.precision == "int8"
+    assert (engine.info.rest == "bf16") == (kind == "openvino" and has_bf16())
     frames = torch.randint(0, 256, (2, *SIZE, 3), dtype=torch.uint8)
     features, _ = engine.step(frames, engine.init_state(2))
     assert features.isfinite().all()
+
+
+def test_bf16_is_used_only_where_the_cpu_has_it_and_never_unasked(checkpoint, tmp_path, monkeypatch):
+    words = {"engine": "openvino", "size": SIZE, "steps": 2, "show": False, "tolerance": 0.1}
+    for rest in ("fp32", "bf16"):
+        manifest, _ = export(str(checkpoint), tmp_path / rest, precision="int8", rest=rest, **words)
+        assert manifest.rest == rest
+    assert load_engine(tmp_path / "fp32").info.arithmetic == "int8 and fp32"
+    monkeypatch.setattr("rvm_model.engines.openvino_engine.has_bf16", lambda: False)
+    assert load_engine(tmp_path / "bf16").info.arithmetic == "int8 and fp32"
+    with pytest.raises(ValueError, match="got rest bf16 for openvino fp32, expected fp32"):
+        export(str(checkpoint), tmp_path / "e", rest="bf16", **words)
 
 
 def test_calibration_without_eight_bits_is_refused(checkpoint, tmp_path):

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
 def _text(manifest: EngineManifest) -> str:
     parity = manifest.parity
     rows = {
-        "engine": f"{manifest.kind} {manifest.precision}",
+        "engine": f"{manifest.kind} {manifest.precision}, the rest {manifest.rest}",
         "weights": f"{manifest.model} ({manifest.weights}{'' if manifest.trained else ', UNTRAINED'})",
         "input": f"{manifest.height}x{manifest.width}, {manifest.batch}",
         "features": f"{manifest.height // manifest.patch_size}x{manifest.width // manifest.patch_size}x{manifest.dim}",
