@@ -12,6 +12,11 @@ FRAMES, STATE, FEATURES = "frames", "state", "features"
 """Names of the inputs and of the output of a compiled step."""
 
 
+def arithmetic(precision: str, rest: str) -> str:
+    """Both in words, for example `int8 and bf16`."""
+    return precision if precision == rest else f"{precision} and {rest}"
+
+
 @dataclass(frozen=True)
 class EngineInfo:
     """What an engine runs and where; what the node reports."""
@@ -41,8 +46,8 @@ class EngineInfo:
 
     @property
     def arithmetic(self) -> str:
-        """Precision in words, for example `int8 and bf16`."""
-        return self.precision if self.precision in ("fp32", self.rest) else f"{self.precision} and {self.rest}"
+        """Precision in words."""
+        return arithmetic(self.precision, self.rest)
 
     @property
     def grid(self) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from rvm_model.engines import EngineManifest, load_engine
+from rvm_model.engines.base import arithmetic
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
 def _text(manifest: EngineManifest) -> str:
     parity = manifest.parity
     rows = {
-        "engine": f"{manifest.kind} {manifest.precision}, the rest {manifest.rest}",
+        "engine": f"{manifest.kind} {arithmetic(manifest.precision, manifest.rest)}",
         "weights": f"{manifest.model} ({manifest.weights}{'' if manifest.trained else ', UNTRAINED'})",
         "input": f"{manifest.height}x{manifest.width}, {manifest.batch}",
         "features": f"{manifest.height // manifest.patch_size}x{manifest.width // manifest.patch_size}x{manifest.dim}",

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rvm_model.engines.base import arithmetic
 from rvm_model.engines.compile import write_engine
 from rvm_model.engines.manifest import EngineManifest, Rest
 from rvm_model.engines.parity import STEPS, Drift
@@ -82,8 +83,9 @@ def export(
     step = InferenceStep(model, size)
     layers = quantize(step, _calibration(calibration, size), show=show) if precision == "int8" else None
     return write_engine(
-        out, engine, step, model, weights, frames, precision=precision, rest=rest or _rest(engine, precision), quantized=layers, cameras=cameras,
-        tolerance=TOLERANCE[precision] if tolerance is None else tolerance, show=show,
+        out, engine, step, model, weights, frames, precision=precision, rest=rest or _rest(engine, precision),
+        quantized=layers, cameras=cameras, tolerance=TOLERANCE[precision] if tolerance is None else tolerance,
+        show=show,
     )  # fmt: skip
 
 
@@ -125,7 +127,8 @@ def _frames(video: Path | None, steps: int, cameras: int, size: tuple[int, int])
 def summary(manifest: EngineManifest, drift: Drift) -> str:
     """Sizes and errors as a small table."""
     lines = [
-        f"{manifest.kind} {manifest.precision} (the rest {manifest.rest}), {manifest.height}x{manifest.width}, {manifest.batch}, "
+        f"{manifest.kind} {arithmetic(manifest.precision, manifest.rest)}, {manifest.height}x{manifest.width}, "
+        f"{manifest.batch}, "
         f"weights {manifest.weights}",
         f"{'step':>6}{'relative error':>16}{'worst token':>13}",
     ]
