@@ -25,7 +25,7 @@ help:
 	@echo "make demo    a camera goes in, features and a segmentation come out; VIDEO=path, MODEL=path, OUT=folder"
 	@echo "make test    all tests; ARGS='-k name -x' goes to pytest"
 	@echo "make lint    ruff and mypy"
-	@echo "make bench   how fast the model runs on this machine"
+	@echo "make bench   how fast every engine runs on this machine, into docs/; ARGS='--authors NOTEBOOK' and the like"
 	@echo "make bench-train  how fast this machine trains; ARGS='--preset rvm_large16_256 --device cuda' and the like"
 	@echo "make clean   removes what was built and written; .venv stays (rm -r .venv for a new one)"
 
@@ -70,7 +70,7 @@ lint: install
 
 .PHONY: bench
 bench: install
-	$(PY) -m rvm_training bench
+	$(PY) -m rvm_training bench --out docs $(ARGS)
 
 .PHONY: bench-train
 bench-train: install

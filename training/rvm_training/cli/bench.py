@@ -1,58 +1,21 @@
-"""`rvm bench`: time the torch engine's step, the resize and the heads on this machine, interleaved in one run."""
+"""`rvm bench`: time every engine, the heads and the cost over time on this machine, in one run; write the page."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from tqdm import trange
 
-from rvm_model.engines import TorchEngine
-from rvm_model.perception import Perception, PerceptionConfig, Wanted
-from rvm_model.weights import load_weights
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Durations of one measured thing in milliseconds."""
-
-    median_ms: float
-    p10_ms: float
-    p90_ms: float
-
-    @classmethod
-    def of(cls, seconds: Sequence[float]) -> Timing:
-        """Summary of durations in seconds."""
-        p10, median, p90 = np.percentile(seconds, [10, 50, 90]) * 1e3
-        return cls(float(median), float(p10), float(p90))
-
-
-def interleaved(
-    actions: Mapping[str, Callable[[], object]], rounds: int, synchronize: Callable[[], object] = lambda: None
-) -> dict[str, Timing]:
-    """Time several actions in turn, so that a machine that slows down slows all of them.
-
-    Args:
-        actions: name to what is timed; each runs once unmeasured first.
-        rounds: measured runs of each.
-        synchronize: waits for the device, within the measured time.
-    """
-    durations: dict[str, list[float]] = {name: [] for name in actions}
-    for round_ in trange(rounds + 1, unit="round", desc="bench"):
-        for name, action in actions.items():
-            start = time.perf_counter()
-            action()
-            synchronize()
-            if round_:
-                durations[name].append(time.perf_counter() - start)
-    return {name: Timing.of(values) for name, values in durations.items()}
+from rvm_model.engines import Engine, TorchEngine, load_engine
+from rvm_model.weights import cache_dir, load_weights
+from rvm_training.benchmark.engines import TORCH, compile_all, time_steps
+from rvm_training.benchmark.report import Report, markdown, write
+from rvm_training.benchmark.shares import shares
+from rvm_training.benchmark.stream import space_time, steadiness
+from rvm_training.cli.arguments import size
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -60,69 +23,60 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="rvm bench", description=__doc__)
     parser.add_argument("--model", default="untrained:rvm_small16_256", help="weights (default: %(default)s)")
     parser.add_argument(
-        "--size",
-        type=int,
-        nargs=2,
-        default=(256, 256),
-        metavar=("H", "W"),
-        help="engine input (default: 256 256)",
-    )
-    parser.add_argument(
-        "--camera",
-        type=int,
-        nargs=2,
-        default=(480, 640),
-        metavar=("H", "W"),
-        help="camera image (default: 480 640)",
-    )
+        "--sizes", type=size, nargs="+", default=[(256, 256), (480, 640)], metavar="HxW",
+        help="frames; the last size is that of the heads' shares (default: 256x256 480x640)",
+    )  # fmt: skip
+    parser.add_argument("--cameras", type=int, nargs="+", default=[1, 4], help="batches (default: 1 4)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
+    parser.add_argument("--authors", type=Path, metavar="NOTEBOOK", help="time the authors' step too; see docs")
+    parser.add_argument(
+        "--calibrate", type=Path, nargs="+", default=[], metavar="VIDEO", help="for int8, and to compare engines on"
+    )
     parser.add_argument("--rounds", type=int, default=20, help="measured runs of each (default: %(default)s)")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--frames", type=int, default=1000, help="length of the long stream (default: %(default)s)")
+    parser.add_argument(
+        "--window", type=int, nargs="+", default=[1, 2, 4, 8], help="frames of the space-time transformer"
+    )
+    parser.add_argument("--keep", type=Path, help="folder of the exported engines, made once (default: in the cache)")
+    parser.add_argument("--out", type=Path, help="folder for benchmarks.md, its figures as .json and its picture")
     args = parser.parse_args(arguments)
-    if args.rounds < 1:
-        raise ValueError(f"--rounds: got {args.rounds}, expected at least 1")
-    if args.json and not args.json.parent.is_dir():
-        raise ValueError(f"--json: got {args.json}, expected a file in an existing folder")
+    if min(args.rounds, args.frames, *args.cameras, *args.window) < 1:
+        raise ValueError("rvm bench: rounds, frames, cameras and window have to be at least 1")
 
-    model, weights = load_weights(args.model)
-    engine = TorchEngine(model, weights, size=tuple(args.size), device=args.device)
-    perception = Perception(engine, PerceptionConfig())
-    image = np.random.default_rng(0).integers(0, 256, (*args.camera, 3), np.uint8)
-    batch = perception.prepare({"a": image})
-    features = perception.encode(["a"], batch)["a"]
-    timings = interleaved(
-        {
-            "resize": lambda: perception.prepare({"a": image}),
-            "engine step": lambda: perception.encode(["a"], batch),
-            "engine step, 4 cameras": lambda: perception.encode(list("abcd"), batch.expand(4, -1, -1, -1)),
-            "head: pca": lambda: perception.render("a", image, features, Wanted(pca=True)),
-            "head: segmentation": lambda: perception.render("a", image, features, Wanted(segmentation=True)),
-            "head: overlay": lambda: perception.render("a", image, features, Wanted(overlay=True)),
-        },
-        args.rounds,
-        (lambda: torch.cuda.synchronize(args.device)) if args.device.startswith("cuda") else (lambda: None),
+    network, weights = load_weights(args.model)
+    device, keep = torch.device(args.device), args.keep or cache_dir() / "bench"
+    steps, folders = [], {}
+    for shape in args.sizes:
+        # The exported engines here are those of a CPU.
+        folders = compile_all(network, weights, shape, args.calibrate, keep) if device.type == "cpu" else {}
+        steps += time_steps(
+            network, weights, shape, args.cameras, folders, notebook=args.authors, device=device, rounds=args.rounds
+        )
+    # The heads' shares at the last size, of torch and of the fastest; the stream at the first one, with the fastest.
+    engines: dict[str, Engine] = {TORCH: TorchEngine(network, weights, size=args.sizes[-1], device=device)}
+    engines |= {name: load_engine(folder) for name, folder in folders.items() if name.startswith("openvino")}
+    fastest = TORCH
+    streaming: Engine = TorchEngine(network, weights, size=args.sizes[0], device=device)
+    if device.type == "cpu":
+        fastest = "openvino int8"
+        streaming = load_engine(compile_all(network, weights, args.sizes[0], args.calibrate, keep)[fastest])
+    window, step = space_time(network.to("cpu"), args.sizes[0], args.window, args.rounds)
+    report = Report(
+        # Names of files alone: the page is for other machines.
+        command=shlex.join(["rvm", "bench", *(Path(word).name if "/" in word else word for word in arguments)]),
+        weights=weights.identity,
+        device=args.device,
+        rounds=args.rounds,
+        steps=steps,
+        shares={name: shares(engine, args.sizes[-1], args.rounds) for name, engine in engines.items()},
+        shares_size=args.sizes[-1],
+        stream=steadiness(streaming, args.frames, max(args.rounds, 50)),
+        stream_engine=f"{fastest} at {args.sizes[0][0]}x{args.sizes[0][1]}",
+        window=window,
+        window_size=args.sizes[0],
+        network_step=step,
     )
-    step_ms = timings["engine step"].median_ms
-    where = (
-        torch.cuda.get_device_name(args.device)
-        if args.device.startswith("cuda")
-        else f"CPU, {torch.get_num_threads()} threads"
-    )
-    print(
-        f"{weights.name} at {args.size[0]}x{args.size[1]}, torch {torch.__version__} {engine.info.precision}, {where}"
-    )
-    print(f"{'':<26}{'median ms':>10}{'p10':>9}{'p90':>9}{'of a step':>11}")
-    for name, timing in timings.items():
-        share = timing.median_ms / step_ms
-        print(f"{name:<26}{timing.median_ms:>10.2f}{timing.p10_ms:>9.2f}{timing.p90_ms:>9.2f}{share:>11.3f}")
-    if args.json:
-        report = {
-            "weights": weights.identity,
-            "size": list(args.size),
-            "torch": torch.__version__,
-            "machine": platform.machine(),
-            "where": where,
-            "timings": {name: vars(timing) for name, timing in timings.items()},
-        }
-        args.json.write_text(json.dumps(report, indent=2) + "\n")
+    print(markdown(report))
+    if args.out:
+        print("written:", *write(report, args.out))
     return 0

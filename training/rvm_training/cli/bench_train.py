@@ -21,7 +21,7 @@ from torch import Tensor
 from rvm_model.config import PRESETS, RVMConfig
 from rvm_model.layers import Attention, as_unit_float
 from rvm_model.rvm import RVM
-from rvm_training.cli.bench import interleaved
+from rvm_training.benchmark.timing import interleaved
 from rvm_training.data.crop import CropConfig
 from rvm_training.data.dataset import TRAIN_STREAM, Batch, ClipDataset, collate
 from rvm_training.data.frames import FrameSampling

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Sequence
 from pathlib import Path
+
+from rvm_training.cli.arguments import size
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -13,7 +14,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="rvm export", description=__doc__)
     parser.add_argument("--model", required=True, help="weights: a file, a downloaded released model, untrained:PRESET")
     parser.add_argument("--engine", required=True, choices=("onnx", "openvino"), help="the runtime")
-    parser.add_argument("--size", type=_size, default=(256, 256), metavar="HxW", help="frames (default: 256x256)")
+    parser.add_argument("--size", type=size, default=(256, 256), metavar="HxW", help="frames (default: 256x256)")
     parser.add_argument("--cameras", type=int, default=1, help="largest batch (default: %(default)s)")
     parser.add_argument("--precision", choices=("fp32", "int8"), default="fp32", help="default: %(default)s")
     parser.add_argument(
@@ -38,9 +39,3 @@ def main(arguments: Sequence[str]) -> int:
     print(summary(manifest, drift))
     print(f"{args.out}: {sum(path.stat().st_size for path in args.out.iterdir()) / 1e6:.1f} MB")
     return 0
-
-
-def _size(text: str) -> tuple[int, int]:
-    if not (match := re.fullmatch(r"(\d+)x(\d+)", text)):
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected HEIGHTxWIDTH, for example 480x640")
-    return int(match[1]), int(match[2])

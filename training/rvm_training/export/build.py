@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rvm_model.engines.base import arithmetic
 from rvm_model.engines.compile import write_engine
-from rvm_model.engines.manifest import EngineManifest, Rest
+from rvm_model.engines.manifest import EngineManifest, Kind, Precision, Rest
 from rvm_model.engines.parity import STEPS, Drift
 from rvm_model.inference import InferenceStep
 from rvm_model.preprocess import resize
@@ -23,7 +23,7 @@ from rvm_training.synthetic.generate import SceneConfig, random_scene
 
 Compiled = Literal["onnx", "openvino"]
 ExportPrecision = Literal["fp32", "int8"]
-TOLERANCE: dict[ExportPrecision, float] = {"fp32": 1e-4, "int8": 2e-2}
+TOLERANCE: dict[Precision, float] = {"fp32": 1e-4, "int8": 2e-2}
 """Largest relative error of a step for each precision, where the user gives none."""
 STRETCHES, STRETCH = 8, 16
 """Stretches of consecutive frames that calibration takes from each video, and the length of each."""
@@ -79,17 +79,18 @@ def export(
     if calibration and precision != "int8":
         raise ValueError(f"export: got calibration videos for {precision}, expected them with int8 alone")
     model, weights = load_weights(name)
-    frames = _frames(video or (calibration[0] if calibration else None), steps, cameras, size)
+    frames = comparison_frames(video or (calibration[0] if calibration else None), steps, cameras, size)
     step = InferenceStep(model, size)
-    layers = quantize(step, _calibration(calibration, size), show=show) if precision == "int8" else None
+    layers = quantize(step, calibration_clips(calibration, size), show=show) if precision == "int8" else None
     return write_engine(
-        out, engine, step, model, weights, frames, precision=precision, rest=rest or _rest(engine, precision),
+        out, engine, step, model, weights, frames, precision=precision, rest=rest or rest_of(engine, precision),
         quantized=layers, cameras=cameras, tolerance=TOLERANCE[precision] if tolerance is None else tolerance,
         show=show,
     )  # fmt: skip
 
 
-def _rest(engine: Compiled, precision: ExportPrecision) -> Rest:
+def rest_of(engine: Kind, precision: Precision) -> Rest:
+    """The fastest arithmetic for what is not in 8 bits, that this machine has."""
     if engine == "openvino" and precision == "int8":
         from rvm_model.engines.openvino_engine import has_bf16
 
@@ -97,7 +98,7 @@ def _rest(engine: Compiled, precision: ExportPrecision) -> Rest:
     return "fp32"
 
 
-def _calibration(videos: Sequence[Path], size: tuple[int, int]) -> list[Tensor]:
+def calibration_clips(videos: Sequence[Path], size: tuple[int, int]) -> list[Tensor]:
     """Stretches of frames uint8 [steps, H, W, 3]: of rendered scenes, for variety, and spread over the videos."""
     clips = []
     for index, exposure in enumerate(EXPOSURES):
@@ -112,7 +113,7 @@ def _calibration(videos: Sequence[Path], size: tuple[int, int]) -> list[Tensor]:
     return clips
 
 
-def _frames(video: Path | None, steps: int, cameras: int, size: tuple[int, int]) -> Tensor:
+def comparison_frames(video: Path | None, steps: int, cameras: int, size: tuple[int, int]) -> Tensor:
     """Frames uint8 [steps, cameras, H, W, 3]; cameras see the video shifted in time, or scenes of their own."""
     if video is None:
         scenes = [random_scene(np.random.default_rng([2, camera]), *size, SceneConfig()) for camera in range(cameras)]

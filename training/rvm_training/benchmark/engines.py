@@ -1,0 +1,140 @@
+"""The step of every engine at several sizes and numbers of cameras, against plain torch and the authors' own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rvm_model.engines import Engine, TorchEngine, load_engine
+from rvm_model.engines.compile import write_engine
+from rvm_model.engines.manifest import EngineManifest, Kind, Precision
+from rvm_model.engines.parity import STEPS
+from rvm_model.inference import InferenceStep
+from rvm_model.rvm import RVM
+from rvm_model.weights import WeightsInfo
+from rvm_training.benchmark.authors import authors_step
+from rvm_training.benchmark.timing import Timing, interleaved
+from rvm_training.export.build import TOLERANCE, calibration_clips, comparison_frames, rest_of
+from rvm_training.export.quantize import quantize
+
+AUTHORS, EAGER, TORCH = "authors' torch", "plain torch", "torch engine"
+COMPILED: tuple[tuple[Kind, Precision], ...] = (
+    ("onnx", "fp32"), ("openvino", "fp32"), ("onnx", "int8"), ("openvino", "int8"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class StepTiming:
+    """One engine at one size and number of cameras."""
+
+    name: str
+    height: int
+    width: int
+    cameras: int
+    timing: Timing
+    error: float | None = None
+    """Largest relative error over the compared steps; None where the numbers are the network's own, or not ours."""
+    load_s: float | None = None
+    """Seconds from the folder to the first features."""
+
+
+def compile_all(
+    network: RVM, weights: WeightsInfo, size: tuple[int, int], videos: Sequence[Path], folder: Path
+) -> dict[str, Path]:
+    """Export the network for every CPU runtime and precision, where `folder` does not have it yet.
+
+    Args:
+        network: the float32 network.
+        weights: where it came from.
+        size: height and width of the frames.
+        videos: calibration for 8 bits, besides rendered scenes; the first one is the comparison.
+        folder: where the engines are kept.
+
+    Returns:
+        Name to the engine's folder.
+    """
+    of = f"{weights.identity[-12:].replace(':', '_')}-{size[0]}x{size[1]}"
+    out = {f"{kind} {precision}": folder / f"{of}-{kind}-{precision}" for kind, precision in COMPILED}
+    step, layers = InferenceStep(network, size), None
+    for (kind, precision), path in zip(COMPILED, out.values(), strict=True):
+        if path.exists():
+            continue
+        if precision == "int8" and layers is None:
+            layers = quantize(step, calibration_clips(videos, size))
+        write_engine(
+            path, kind, step, network, weights, comparison_frames(videos[0] if videos else None, STEPS, 1, size),
+            tolerance=TOLERANCE[precision], precision=precision, rest=rest_of(kind, precision),
+            quantized=layers if precision == "int8" else None,
+        )  # fmt: skip
+    return out
+
+
+def time_steps(
+    network: RVM,
+    weights: WeightsInfo,
+    size: tuple[int, int],
+    counts: Sequence[int],
+    folders: dict[str, Path],
+    *,
+    notebook: Path | None,
+    device: torch.device,
+    rounds: int,
+) -> list[StepTiming]:
+    """Time one step of everything, in turn.
+
+    Args:
+        network: the float32 network.
+        weights: where it came from.
+        size: height and width of the frames.
+        counts: numbers of cameras in a batch.
+        folders: engine folders by name, from `compile_all`.
+        notebook: of the authors, for their step; None leaves it out.
+        device: where everything runs.
+        rounds: measured steps of each.
+    """
+    engines: dict[str, Engine] = {TORCH: TorchEngine(network, weights, size=size, device=device)}
+    errors, loads = {}, {}
+    for name, folder in folders.items():
+        start = time.perf_counter()
+        engines[name] = engine = load_engine(folder, device=str(device))
+        engine.step(torch.zeros(1, *size, 3, dtype=torch.uint8, device=device), engine.init_state(1))
+        loads[name] = time.perf_counter() - start
+        errors[name] = EngineManifest.read(folder).parity.worst
+    steps: dict[str, Callable[[Tensor, Tensor], object]] = {}
+    if notebook is not None:
+        steps[AUTHORS] = authors_step(notebook, network.config, device)
+    steps[EAGER] = torch.inference_mode()(network.step)
+    steps |= {name: engine.step for name, engine in engines.items()}
+    actions = {
+        (name, cameras): partial(step, *_inputs(engines[TORCH], cameras, device))
+        for cameras in counts
+        for name, step in steps.items()
+    }
+    timings = interleaved(
+        {f"{cameras} {name}": action for (name, cameras), action in actions.items()},
+        rounds,
+        (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else (lambda: None),
+        what=f"{size[0]}x{size[1]}",
+    )
+    return [
+        StepTiming(name, *size, cameras, timings[f"{cameras} {name}"], errors.get(name), loads.get(name))
+        for name, cameras in actions
+    ]
+
+
+def _inputs(engine: Engine, cameras: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Frames and a state of some steps, the same for everything that is timed."""
+    generator = torch.Generator().manual_seed(cameras)
+    frames = torch.randint(
+        0, 256, (cameras, engine.info.height, engine.info.width, 3), dtype=torch.uint8, generator=generator
+    )
+    frames, state = frames.to(device), engine.init_state(cameras)
+    for _ in range(3):
+        _, state = engine.step(frames, state)
+    return frames, state

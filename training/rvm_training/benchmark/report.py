@@ -1,0 +1,187 @@
+"""The benchmark's figures as docs/benchmarks.md, a picture and a JSON file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+
+from rvm_training.benchmark.engines import AUTHORS, EAGER, StepTiming
+from rvm_training.benchmark.shares import STEP
+from rvm_training.benchmark.stream import Steadiness
+from rvm_training.benchmark.timing import Timing
+
+NOTEBOOK = "https://github.com/google-deepmind/representations4d/blob/main/colabs/rvm_runtime_and_memory.ipynb"
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that one run measured."""
+
+    command: str
+    weights: str
+    device: str
+    rounds: int
+    steps: list[StepTiming]
+    shares: dict[str, dict[str, Timing]]
+    """Engine's name to the parts of a frame."""
+    shares_size: tuple[int, int]
+    stream: Steadiness
+    stream_engine: str
+    window: dict[int, Timing]
+    """Frames that a space-time transformer sees to the time of a pass over them."""
+    window_size: tuple[int, int]
+    network_step: Timing
+    """One step of the recurrent network in plain torch, at `window_size`, in turn with the transformer's passes."""
+
+
+def write(report: Report, folder: Path) -> list[Path]:
+    """Write benchmarks.md, benchmarks.json and images/benchmarks.png into a folder; returns the files."""
+    text, figures, picture = folder / "benchmarks.md", folder / "benchmarks.json", folder / "images" / "benchmarks.png"
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    figures.write_text(json.dumps({"machine": machine(report), **dataclasses.asdict(report)}, indent=1) + "\n")
+    _draw(report, picture)
+    text.write_text(markdown(report), encoding="utf-8")
+    return [text, figures, picture]
+
+
+def machine(report: Report) -> str:
+    """Where it ran, without names of hosts."""
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "onnxruntime", "openvino"))
+    threads = "" if report.device.startswith("cuda") else f", {torch.get_num_threads()} threads"
+    return f"{_processor(report.device)}{threads}; {packages}; Python {platform.python_version()}"
+
+
+def markdown(report: Report) -> str:
+    """The page."""
+    sections = [
+        "# How fast the recurrent step is",
+        f"Written by the command below; comparisons are ratios within this one run. Machine: {machine(report)}. "
+        f"Weights: `{report.weights}`; what they are does not change the times, and the errors are theirs.",
+        f"```sh\n{report.command}\n```",
+        *_engines(report),
+        *_stream(report),
+        *_shares(report),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _engines(report: Report) -> list[str]:
+    yardstick = AUTHORS if any(step.name == AUTHORS for step in report.steps) else EAGER
+    sections = [
+        "## Engines",
+        f"One step, everything in turn, {report.rounds} rounds: median, and the tenth to the ninetieth percentile. "
+        f"`{EAGER}` is this project's network as it stands, `torch engine` the same with joined products; the others "
+        f"are what `rvm export` writes. `{AUTHORS}` is the network of their [runtime notebook]({NOTEBOOK}), read from "
+        "the file that `--authors` names. The error is the largest relative one of 64 recurrent steps against the "
+        "float32 network; `loading` is from the engine's folder to the first features.",
+    ]
+    for height, width, cameras in dict.fromkeys((step.height, step.width, step.cameras) for step in report.steps):
+        rows = [step for step in report.steps if (step.height, step.width, step.cameras) == (height, width, cameras)]
+        base = {name: _named(rows, name).timing.median_ms for name in (yardstick, EAGER)}
+        sections.append(f"### {height}x{width}, {cameras} camera{'s' if cameras > 1 else ''}")
+        lines = [
+            f"| | ms | 10 % to 90 % | of {yardstick} | of {EAGER} | error | loading |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for row in rows:
+            timing = row.timing
+            error = "" if row.error is None else f"{row.error:.1e}"
+            load = "" if row.load_s is None else f"{row.load_s:.1f} s"
+            ratios = " | ".join(f"{base[name] / timing.median_ms:.2f}x" for name in (yardstick, EAGER))
+            spread = f"{timing.p10_ms:.1f} to {timing.p90_ms:.1f}"
+            lines.append(f"| {row.name} | {timing.median_ms:.1f} | {spread} | {ratios} | {error} | {load} |")
+        sections.append("\n".join(lines))
+    return sections
+
+
+def _stream(report: Report) -> list[str]:
+    early, late = report.stream.early.median_ms, report.stream.late.median_ms
+    height, width = report.window_size
+    grown = report.stream.grown_mb
+    memory = "was not measured" if grown is None else f"grew by {grown:.1f} MB"
+    lines = ["| frames at once | a pass | a frame, in chunks | a frame, each answered |", "|---|---|---|---|"]
+    for count, timing in report.window.items():
+        lines.append(
+            f"| {count} | {timing.median_ms:.0f} ms | {timing.median_ms / count:.0f} ms | {timing.median_ms:.0f} ms |"
+        )
+    return [
+        "## Cost over time, and cost of context",
+        f"{report.stream_engine}: a camera's step after {report.stream.frames} frames takes {late / early:.3f} times "
+        f"as long as one of the first ten after a reset ({late:.1f} and {early:.1f} ms, in turn), and between frame 10 "
+        f"and then the memory of the process {memory}. The state carries the past, however long it is.",
+        "A transformer over space and time has to look at the frames again. Below, one of the same width and depth "
+        f"(the network's own encoder over the patches of several frames at {height}x{width}, in plain torch). In "
+        "chunks, features come only when a chunk is full, and nothing is known of what was before it. The recurrent step in "
+        f"plain torch, from the same rounds: {report.network_step.median_ms:.0f} ms for each frame, at once, whatever "
+        "came before.",
+        "\n".join(lines),
+        "![steps of all engines, and cost against context](images/benchmarks.png)",
+    ]
+
+
+def _shares(report: Report) -> list[str]:
+    height, width = report.shares_size
+    lines = [f"| | {' | '.join(report.shares)} |", "|---" * (1 + len(report.shares)) + "|"]
+    steps = {name: parts[STEP].median_ms for name, parts in report.shares.items()}
+    for part in next(iter(report.shares.values())):
+        cells = [
+            f"{parts[part].median_ms:.1f} ms ({100 * parts[part].median_ms / steps[name]:.0f} %)"
+            for name, parts in report.shares.items()
+        ]
+        lines.append(f"| {part} | {' | '.join(cells)} |")
+    return [
+        "## What a frame's time is made of",
+        f"One camera at {height}x{width}, engine of that size; `all` is resize and every head, without the step.",
+        "\n".join(lines),
+    ]
+
+
+def _draw(report: Report, path: Path) -> None:
+    figure = Figure(figsize=(12, 4.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    names = list(dict.fromkeys(step.name for step in report.steps))
+    groups = list(dict.fromkeys((step.height, step.width, step.cameras) for step in report.steps))
+    for index, name in enumerate(names):
+        ratios = []
+        for group in groups:
+            rows = [step for step in report.steps if (step.height, step.width, step.cameras) == group]
+            ratios.append(_named(rows, names[0]).timing.median_ms / _named(rows, name).timing.median_ms)
+        places = [place + 0.8 * index / len(names) for place in range(len(groups))]
+        left.bar(places, ratios, width=0.8 / len(names), label=name, align="edge")
+    left.set_xticks([place + 0.4 for place in range(len(groups))], [f"{h}x{w}, {n}" for h, w, n in groups])
+    left.set(ylabel=f"times as fast as {names[0]}", xlabel="size, cameras")
+    left.legend(fontsize=8)
+    left.grid(axis="y", alpha=0.3)
+    counts = list(report.window)
+    passes = [timing.median_ms for timing in report.window.values()]
+    chunks = [ms / count for ms, count in zip(passes, counts, strict=True)]
+    right.plot(counts, passes, "o-", label="space-time, every frame answered")
+    right.plot(counts, chunks, "s-", label="space-time, in chunks")
+    right.axhline(report.network_step.median_ms, color="C2", linestyle="--", label="recurrent step, unlimited past")
+    right.set(xlabel="frames that the transformer sees", ylabel="ms per frame", xscale="log", yscale="log")
+    right.set_xticks(counts, [str(count) for count in counts])
+    right.minorticks_off()
+    right.legend(fontsize=8)
+    right.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)
+
+
+def _named(rows: Sequence[StepTiming], name: str) -> StepTiming:
+    return next(row for row in rows if row.name == name)
+
+
+def _processor(device: str) -> str:
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -1,0 +1,77 @@
+"""What a frame costs after ten and after a thousand frames, and what context costs a space-time transformer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from tqdm import trange
+
+from rvm_model.engines import Engine
+from rvm_model.rvm import RVM
+from rvm_training.benchmark.timing import Timing, interleaved
+
+
+@dataclass(frozen=True)
+class Steadiness:
+    """One engine early and late in a stream."""
+
+    early: Timing
+    """Steps of a camera that was reset ten frames ago at most."""
+    late: Timing
+    """Steps of a camera whose state has taken in at least `frames` frames, in turn with the early ones."""
+    frames: int
+    grown_mb: float | None
+    """Growth of the process's memory between frame 10 and the last one, in MB (10^6 bytes); None where unknown."""
+
+
+def steadiness(engine: Engine, frames: int, pairs: int) -> Steadiness:
+    """Run a stream for long, then time it in turn with a young one."""
+    info = engine.info
+    inputs = torch.randint(0, 256, (16, 1, info.height, info.width, 3), dtype=torch.uint8).to(info.device)
+    states = {"early": engine.init_state(1), "late": engine.init_state(1)}
+    start = _resident_bytes()
+    for t in trange(frames, unit="frame", desc="stream"):
+        _, states["late"] = engine.step(inputs[t % 16], states["late"])
+        if t == 9:
+            start = _resident_bytes()
+    end = _resident_bytes()
+    ages = {"early": 0, "late": frames}
+
+    def advance(name: str) -> None:
+        if name == "early" and ages[name] == 10:
+            ages[name], states[name] = 0, engine.init_state(1)
+        _, states[name] = engine.step(inputs[ages[name] % 16], states[name])
+        ages[name] += 1
+
+    timings = interleaved({name: partial(advance, name) for name in ("early", "late")}, pairs, what="early, late")
+    grown = None if start is None or end is None else (end - start) / 1e6
+    return Steadiness(timings["early"], timings["late"], frames, grown)
+
+
+def space_time(
+    network: RVM, size: tuple[int, int], lengths: Sequence[int], rounds: int
+) -> tuple[dict[int, Timing], Timing]:
+    """Time a transformer over the patches of several frames at once: the network's own encoder, all tokens together.
+
+    Returns:
+        (frames that it sees to the time of one pass over them; the time of one step of the network, in turn with them).
+    """
+    tokens, dim = network.config.token_count(*size), network.config.dim
+    frames, state = torch.zeros(1, *size, 3, dtype=torch.uint8), torch.zeros(1, tokens, dim)
+    encode, advance = torch.inference_mode()(network.encoder), torch.inference_mode()(network.step)
+    actions: dict[str, Callable[[], object]] = {"step": lambda: advance(frames, state)}
+    for length in lengths:
+        actions[str(length)] = partial(encode, torch.randn(1, length * tokens, dim))
+    timings = interleaved(actions, rounds, what="space-time")
+    return {length: timings[str(length)] for length in lengths}, timings["step"]
+
+
+def _resident_bytes() -> int | None:
+    """Memory of this process that is in use; None where the system does not tell so simply."""
+    path = Path("/proc/self/statm")
+    return int(path.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if path.exists() else None
