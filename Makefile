@@ -41,7 +41,17 @@ $(VENV)/.installed: setup.py setup.cfg pyproject.toml constraints.txt $(COPIED)
 	  | tee $(VENV)/install.log \
 	  | awk '/^Collecting/ {sub(/[^A-Za-z0-9._-].*/, "", $$2); printf "%s ", $$2} END {print ""} {fflush()}' \
 	  || { tail -n 20 $(VENV)/install.log; exit 1; }
+	@$(MAKE) --no-print-directory tensorrt-names
 	@touch $@
+
+# The bindings of both TensorRT versions, to check our use of their names: NVIDIA's libraries are not on PyPI.
+.PHONY: tensorrt-names
+tensorrt-names:
+	@for wheel in tensorrt10/tensorrt-cu12-bindings==10.16.1.11 tensorrt11/tensorrt-cu13-bindings==11.4.0.106; do \
+	  $(PY) -m pip install --disable-pip-version-check -q --no-deps --upgrade --target "$(VENV)/$${wheel%%/*}" \
+	    "$${wheel#*/}" >> $(VENV)/install.log 2>&1 \
+	    || echo "no $${wheel#*/} for this machine: its names are not checked"; \
+	done
 
 .PHONY: install
 install: $(VENV)/.installed

@@ -59,7 +59,13 @@ def preprocess(frames: Sequence[npt.NDArray[np.uint8]], size: tuple[int, int], d
     """
     if not frames:
         raise ValueError("frames: got none, expected at least one")
-    return torch.stack([resize(as_tensor(frame).to(device), *size) for frame in frames])
+    return torch.stack([resize(_uploaded(frame, torch.device(device)), *size) for frame in frames])
+
+
+def _uploaded(frame: npt.NDArray[np.uint8], device: torch.device) -> Tensor:
+    tensor = as_tensor(frame)
+    # From pinned memory the copy to a GPU goes on while the next frame is prepared.
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def as_tensor(frame: npt.NDArray[np.uint8]) -> Tensor:

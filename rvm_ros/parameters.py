@@ -81,8 +81,13 @@ PERCEPTION_PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "engine",
         "",
-        "Folder that `rvm export` wrote: its weights and size count then, not model and image_size. Or torch; or "
-        "openvino or onnx, built from the model on first use and kept. Empty: torch on CUDA, the fastest on a CPU",
+        "Folder that `rvm export` wrote: its weights and size count then, not model and image_size. Or torch; openvino "
+        "or onnx, built from the model on first use and kept; tensorrt. Empty: torch on CUDA, the fastest on a CPU",
+    ),
+    ParameterSpec(
+        "build_if_missing",
+        False,
+        "With the engine tensorrt: build it at the first start, for minutes, where the cache does not have it",
     ),
     ParameterSpec(
         "device",

@@ -141,6 +141,8 @@ class PerceptionNode(LifecycleNode):
             size=tuple(value("image_size")),
             device=value("device"),
             threads=value("threads"),
+            cameras=len(self._cameras),
+            build_if_missing=value("build_if_missing"),
             tell=self.get_logger().info,
         )
         perception = Perception(

@@ -41,6 +41,8 @@ class EngineInfo:
     """Feature width D."""
     cameras: int | None = None
     """Largest batch; None takes any."""
+    version_compatible: bool = False
+    """Whether a TensorRT plan was built for later versions too."""
     rest: str = "fp32"
     """Arithmetic of what `precision` leaves out: attention, norms, sums."""
 
@@ -108,7 +110,8 @@ class Engine(Protocol):
             state: float32 [B, 1 + N, D], from `init_state` or the step before.
 
         Returns:
-            (features, state), float32 [B, 1 + N, D] on the engine's device; the given state is left as it was.
+            (features, state), float32 [B, 1 + N, D] on the engine's device; the given state is left as it was. They
+            hold until the step after the next one of this batch size: an engine may swap two buffers of its own.
 
         Raises:
             ValueError: another shape or type.

@@ -7,7 +7,9 @@ import importlib.util
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from filelock import FileLock
@@ -16,9 +18,11 @@ from torch.nn import functional
 
 import rvm_model.engines.onnx_graph
 import rvm_model.inference
+from rvm_model.engines import cuda
 from rvm_model.engines.base import Engine
 from rvm_model.engines.load import PACKAGES, load_engine
 from rvm_model.engines.manifest import SCHEMA, EngineError, Kind
+from rvm_model.engines.tensorrt_runtime import tensorrt
 from rvm_model.engines.torch_engine import TorchEngine
 from rvm_model.hashing import file_digest
 from rvm_model.inference import InferenceStep
@@ -27,8 +31,8 @@ from rvm_model.weights import cache_dir, load_weights, weights_info
 TORCH = "torch"
 CPU_KINDS: tuple[Kind, ...] = ("openvino", "onnx")
 """Kinds that are built here from weights, the fastest first: docs/benchmarks.md."""
-TOLERANCE = 1e-4
-"""Largest relative error of a float32 engine, over the few steps that are compared when it is built here."""
+TOLERANCE = {"fp32": 1e-4, "fp16": 5e-3}
+"""Largest relative error by precision, over the few steps that are compared when an engine is built here."""
 _STEPS = 8
 
 
@@ -39,17 +43,22 @@ def choose_engine(
     size: tuple[int, int],
     device: str = "auto",
     threads: int = 0,
+    cameras: int = 1,
+    build_if_missing: bool = False,
     tell: Callable[[str], object] = print,
 ) -> Engine:
     """Load the engine that a user asks for.
 
     Args:
         choice: a folder of `rvm export`; `torch`; `openvino` or `onnx`, built from the weights on first use and kept in
-            the cache; or empty for the default: torch on CUDA, on a CPU the fastest of those that are installed.
+            the cache; `tensorrt`, from the cache, in float16; or empty for the default: torch on CUDA, on a CPU the
+            fastest of those that are installed.
         model: weights, as `rvm_model.load_weights` takes them; not read for a folder.
         size: height and width of the frames; not read for a folder.
         device: `cpu`, `cuda`, `cuda:N`, or `auto`: CUDA where torch sees it and the engine may run there.
         threads: CPU threads; 0 takes as many as torch does.
+        cameras: largest batch that a TensorRT engine is built for.
+        build_if_missing: let a TensorRT engine be built here, which takes minutes of the GPU.
         tell: takes sentences on what is done, where that takes long or is not what the user may expect.
 
     Raises:
@@ -57,15 +66,40 @@ def choose_engine(
         ValueError: choice, weights, size or device do not fit each other or this machine.
     """
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() and choice in ("", TORCH) else "cpu"
+        device = "cuda" if torch.cuda.is_available() and choice in ("", TORCH, "tensorrt") else "cpu"
     if not choice and device == "cpu":
         choice = _default(tell)
     if choice in ("", TORCH):
         network, weights = load_weights(model)
         return TorchEngine(network, weights, size=size, device=device)
     if choice in CPU_KINDS:
-        return _cached(choice, model, size, device=device, threads=threads, tell=tell)
-    return load_engine(choice, device=device, threads=threads)
+        if not _installed(choice):
+            raise EngineError(
+                f"engine: {choice} needs {PACKAGES[choice]} and onnx; pip install onnx {PACKAGES[choice]}"
+            )
+        wanted = _Wanted(choice, model, size)
+    elif choice == "tensorrt":
+        cuda.require(device, "tensorrt")
+        built_for = (*cuda.gpu(device), str(tensorrt().__version__))
+        wanted = _Wanted("tensorrt", model, size, "fp16", cameras, device, built_for)
+    else:
+        return load_engine(choice, device=device, threads=threads)
+    return _cached(wanted, device=device, threads=threads, build=choice in CPU_KINDS or build_if_missing, tell=tell)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """An engine that the cache may hold."""
+
+    kind: Kind
+    model: str
+    size: tuple[int, int]
+    precision: Literal["fp32", "fp16"] = "fp32"
+    cameras: int | None = None
+    device: str = "cpu"
+    """Where it is built."""
+    built_for: tuple[str, ...] = ()
+    """What of the machine it is bound to."""
 
 
 def _default(tell: Callable[[str], object]) -> str:
@@ -83,12 +117,8 @@ def _installed(kind: Kind) -> bool:
     return all(importlib.util.find_spec(package) is not None for package in (PACKAGES[kind], "onnx"))
 
 
-def _cached(
-    kind: Kind, model: str, size: tuple[int, int], *, device: str, threads: int, tell: Callable[[str], object]
-) -> Engine:
-    if not _installed(kind):
-        raise EngineError(f"engine: {kind} needs {PACKAGES[kind]} and onnx; pip install onnx {PACKAGES[kind]}")
-    folder = cache_dir() / "engines" / _key(kind, weights_info(model).identity, size)
+def _cached(wanted: _Wanted, *, device: str, threads: int, build: bool, tell: Callable[[str], object]) -> Engine:
+    folder = cache_dir() / "engines" / _key(wanted)
     folder.parent.mkdir(parents=True, exist_ok=True)
     # A second process waits for the first one's engine; the lock goes with its holder, however that ends.
     with FileLock(folder.with_suffix(".lock")):
@@ -96,28 +126,45 @@ def _cached(
             try:
                 return load_engine(folder, device=device, threads=threads)
             except (EngineError, FileNotFoundError) as error:
+                if not build:
+                    raise
                 refused = folder.with_suffix(".refused")
                 shutil.rmtree(refused, ignore_errors=True)
                 folder.rename(refused)
                 tell(f"engine: the cache's one is not usable ({error}); put aside as {refused.name}, and built anew")
-        _build(kind, folder, model, size, tell)
+        if not build:
+            height, width = wanted.size
+            raise EngineError(
+                f"engine: no {wanted.kind} engine for {height}x{width}, {wanted.cameras} cameras, is in the cache; set "
+                "build_if_missing once, which takes minutes, or give the folder of an `rvm export`"
+            )
+        _build(wanted, folder, tell)
     return load_engine(folder, device=device, threads=threads)
 
 
-def _key(kind: Kind, weights: str, size: tuple[int, int]) -> str:
+def _key(wanted: _Wanted) -> str:
     """Name of the cache's folder: another network, size, runtime or graph is another engine."""
     sources = [Path(str(module.__file__)) for module in (rvm_model.engines.onnx_graph, rvm_model.inference)]
-    content = [SCHEMA, kind, weights, *size, *(file_digest(path).hex() for path in sources)]
-    return f"{kind}-{size[0]}x{size[1]}-{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]}"
+    content = [
+        SCHEMA, wanted.kind, weights_info(wanted.model).identity, *wanted.size, wanted.precision, wanted.cameras,
+        *wanted.built_for, *(file_digest(path).hex() for path in sources),
+    ]  # fmt: skip
+    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+    return f"{wanted.kind}-{wanted.size[0]}x{wanted.size[1]}-{digest}"
 
 
-def _build(kind: Kind, folder: Path, model: str, size: tuple[int, int], tell: Callable[[str], object]) -> None:
+def _build(wanted: _Wanted, folder: Path, tell: Callable[[str], object]) -> None:
     from rvm_model.engines.compile import write_engine  # It imports onnx, which an engine's folder does without.
 
-    tell(f"engine: building {kind} for {size[0]}x{size[1]} from {model}, once; it is kept in {folder}")
-    network, weights = load_weights(model)
-    step = InferenceStep(network, size)
-    manifest, _ = write_engine(folder, kind, step, network, weights, _frames(size), tolerance=TOLERANCE, show=False)
+    height, width = wanted.size
+    tell(f"engine: building {wanted.kind} for {height}x{width} from {wanted.model}, once; it is kept in {folder}")
+    network, weights = load_weights(wanted.model)
+    step, frames = InferenceStep(network, wanted.size), _frames(wanted.size)
+    manifest, _ = write_engine(
+        folder, wanted.kind, step, network, weights, frames, tolerance=TOLERANCE[wanted.precision],
+        precision=wanted.precision, rest=wanted.precision, cameras=wanted.cameras, device=wanted.device, tell=tell,
+        show=False,
+    )  # fmt: skip
     tell(f"engine: built; within {manifest.parity.worst:.1e} of the float32 network over {_STEPS} steps")
 
 

@@ -11,12 +11,14 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from rvm_model.engines import onnx_graph
+from rvm_model.engines import cuda, onnx_graph
 from rvm_model.engines.base import EngineInfo
+from rvm_model.engines.layers import layer_errors, watched
 from rvm_model.engines.load import run_engine
-from rvm_model.engines.manifest import EngineManifest, Kind, Precision, Rest
+from rvm_model.engines.manifest import EngineManifest, Gpu, Kind, Precision, Rest
 from rvm_model.engines.onnx_graph import QuantizedLinear
 from rvm_model.engines.parity import Drift, measure
+from rvm_model.engines.tensorrt_build import PlanConfig, build_plan
 from rvm_model.hashing import file_digest
 from rvm_model.inference import InferenceStep
 from rvm_model.rvm import RVM
@@ -40,6 +42,10 @@ def write_engine(
     rest: Rest = "fp32",
     quantized: Mapping[nn.Linear, QuantizedLinear] | None = None,
     cameras: int | None = None,
+    device: str = "cpu",
+    plan: PlanConfig | None = None,
+    tell: Callable[[str], object] = print,
+    debug_layers: bool = False,
     show: bool = True,
 ) -> tuple[EngineManifest, Drift]:
     """Compile a step into an engine folder. The folder appears at once and whole, or not at all.
@@ -56,6 +62,10 @@ def write_engine(
         rest: arithmetic of the rest of the step.
         quantized: linear layers of the step in 8 bits, for int8 and fp8.
         cameras: largest batch; None takes any.
+        device: where the engine is built and compared.
+        plan: for TensorRT, how the plan is built.
+        tell: takes lines on the progress of a long build.
+        debug_layers: where the engine is too far off, compare its layers and tell which is off first.
         show: draw a progress bar.
 
     Returns:
@@ -70,14 +80,25 @@ def write_engine(
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
-        built_with = _COMPILERS[kind](onnx_graph.build(step, quantized), partial)
         height, width = (side * step.patch_size for side in step.grid)
         info = EngineInfo(
-            kind=kind, weights=weights.identity, trained=weights.trained, device="cpu", precision=precision,
+            kind=kind, weights=weights.identity, trained=weights.trained, device=device, precision=precision,
             height=height, width=width, patch_size=step.patch_size, dim=step.dim, cameras=cameras, rest=rest,
+            version_compatible=plan is not None and plan.version_compatible,
         )  # fmt: skip
+        # OpenVINO takes its types at run time, the others from the graph.
+        typed: Rest = "fp32" if kind == "openvino" else rest
+        signed = kind == "tensorrt"
+        graph = onnx_graph.build(step, quantized, rest=typed, signed=signed)
+        built_with = _compile(kind, graph, partial, info, plan or PlanConfig(), tell)
         drift = measure(run_engine(partial, kind, info), network, frames, show=show)
-        _check(drift, tolerance)
+        if problem := _problem(drift, tolerance):
+            if debug_layers and (first := drift.beyond(tolerance)) is not None:
+                watch = watched(step)
+                graph = onnx_graph.build(step, quantized, rest=typed, signed=signed, watch=watch)
+                errors = layer_errors(info, graph, step, frames, first)
+                problem += "\n" + _layers(errors, tolerance)
+            raise ParityError(problem)
         manifest = EngineManifest(
             kind=kind,
             model=weights.name,
@@ -94,6 +115,7 @@ def write_engine(
             files={path.name: file_digest(path).hex() for path in sorted(partial.iterdir())},
             built_with={"torch": str(torch.__version__), "onnx": onnx.__version__, **built_with},
             parity=drift.parity(tolerance),
+            gpu=_gpu(device, plan or PlanConfig()) if kind == "tensorrt" else None,
         )
         manifest.write(partial)
         partial.chmod(0o755)  # mkdtemp's folders are for their owner alone.
@@ -104,30 +126,50 @@ def write_engine(
     return manifest, drift
 
 
-def _onnx(graph: onnx.ModelProto, folder: Path) -> dict[str, str]:
-    onnx_graph.save(graph, folder / "step.onnx")
-    return {}
-
-
-def _openvino(graph: onnx.ModelProto, folder: Path) -> dict[str, str]:
-    from rvm_model.engines.openvino_engine import convert  # The only file that imports openvino.
-
+def _compile(
+    kind: Kind,
+    graph: onnx.ModelProto,
+    folder: Path,
+    info: EngineInfo,
+    plan: PlanConfig,
+    tell: Callable[[str], object],
+) -> dict[str, str]:
+    """Write the engine's files into a folder; returns the versions of what made them."""
     files = onnx_graph.save(graph, folder / "step.onnx")
-    versions = convert(files[0], folder / "step.xml")
+    if kind == "onnx":
+        return {}
+    if kind == "openvino":
+        from rvm_model.engines.openvino_engine import convert  # The only file that imports openvino.
+
+        versions = convert(files[0], folder / "step.xml")
+    else:
+        versions = build_plan(files[0], folder / "step.plan", info, plan, tell)
     for file in files:
         file.unlink()
     return versions
 
 
-_COMPILERS: dict[Kind, Callable[[onnx.ModelProto, Path], dict[str, str]]] = {"onnx": _onnx, "openvino": _openvino}
-"""Each writes the engine's files into a folder and returns the versions of what it used."""
+def _gpu(device: str, plan: PlanConfig) -> Gpu:
+    return Gpu(
+        *cuda.gpu(device), hardware_compatible=plan.hardware_compatible, version_compatible=plan.version_compatible
+    )
 
 
-def _check(drift: Drift, limit: float) -> None:
-    beyond = [step for step, error in enumerate(drift.relative) if not error <= limit]
-    if beyond:
-        raise ParityError(
-            f"engine: its features differ from the float32 network's by {drift.relative[beyond[0]]:.2e} at "
-            f"step {beyond[0] + 1} and {max(drift.relative):.2e} at the worst, expected at most {limit:.0e}; nothing "
-            "was written. Take a higher precision, or --tolerance where that is good enough for you"
-        )
+def _problem(drift: Drift, limit: float) -> str:
+    """What is wrong with the errors, if anything."""
+    first = drift.beyond(limit)
+    if first is None:
+        return ""
+    return (
+        f"engine: its features differ from the float32 network's by {drift.relative[first]:.2e} at step {first + 1} "
+        f"and {max(drift.relative):.2e} at the worst, expected at most {limit:.0e}; nothing was written. Take a higher "
+        "precision, or --tolerance where that is good enough for you; --debug-layers tells where it comes from"
+    )
+
+
+def _layers(errors: Mapping[str, float], limit: float) -> str:
+    """Errors by layer as a table, and the first one that is off."""
+    first = next((name for name, error in errors.items() if not error <= limit), None)
+    lines = [f"{name:<20}{error:>10.2e}" for name, error in errors.items()]
+    lines.append(f"first above {limit:.0e} in that step: {first or 'none; the errors add up over the steps'}")
+    return "\n".join(lines)

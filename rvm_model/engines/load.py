@@ -15,6 +15,7 @@ PACKAGES: dict[Kind, str] = {"onnx": "onnxruntime", "openvino": "openvino", "ten
 _RUNTIMES = {
     "onnx": ("rvm_model.engines.onnx_engine", "OnnxEngine", "step.onnx"),
     "openvino": ("rvm_model.engines.openvino_engine", "OpenVinoEngine", "step.xml"),
+    "tensorrt": ("rvm_model.engines.tensorrt_engine", "TensorRtEngine", "step.plan"),
 }
 """Kind to (module, class, the file that it starts from)."""
 
@@ -36,6 +37,10 @@ def load_engine(folder: str | Path, *, device: str = "cpu", threads: int = 0) ->
         raise FileNotFoundError(f"engine: no folder at {folder}; make one with `rvm export`")
     manifest = EngineManifest.read(folder)
     check_files(folder, manifest)
+    if manifest.kind == "tensorrt":
+        from rvm_model.engines.tensorrt_engine import check_fit  # It needs CUDA.
+
+        check_fit(folder, manifest, device)
     return run_engine(folder, manifest.kind, engine_info(manifest, device), threads=threads)
 
 
@@ -73,4 +78,5 @@ def engine_info(manifest: EngineManifest, device: str) -> EngineInfo:
         dim=manifest.dim,
         cameras=manifest.cameras,
         rest=manifest.rest,
+        version_compatible=manifest.gpu is not None and manifest.gpu.version_compatible,
     )

@@ -41,6 +41,8 @@ class Parity:
     """Largest relative error of a step: |features - reference| / |reference|, Euclidean norms over all tokens."""
     last: float
     """Relative error of the last step."""
+    growth: float
+    """Mean relative error of the last quarter of the steps, by that of the first quarter."""
     worst_token: float
     """Largest relative error of a single token."""
     tolerance: float
@@ -54,6 +56,10 @@ class Gpu:
     name: str
     compute_capability: str
     """For example `9.0`."""
+    hardware_compatible: bool = False
+    """Other GPUs of compute capability 8.0 or above run it too."""
+    version_compatible: bool = False
+    """Later versions of TensorRT run it too."""
 
 
 @dataclass(frozen=True)

@@ -74,3 +74,9 @@ class OnnxEngine:
         binding.bind_output(FEATURES, *place, np.float32, tuple(features.shape), features.data_ptr())
         self._session.run_with_iobinding(binding)
         return features, features
+
+    def all_outputs(self, frames: Tensor, state: Tensor) -> dict[str, Tensor]:
+        """Everything that the graph gives out, by name: for comparing layers."""
+        names = [output.name for output in self._session.get_outputs()]
+        values = self._session.run(names, {FRAMES: frames.cpu().numpy(), STATE: state.cpu().numpy()})
+        return {name: torch.from_numpy(value) for name, value in zip(names, values, strict=True)}

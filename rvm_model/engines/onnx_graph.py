@@ -1,5 +1,8 @@
 """The recurrent step as an ONNX graph, written node by node: nothing in it but what the step computes.
 
+In float16 and bfloat16, linear layers, attention and GELU are computed in that type, and norms, residual sums, gates
+and the state in float32; the casts between are nodes of the graph, as a strongly typed TensorRT network wants them.
+
 Inputs are `frames` uint8 [cameras, H, W, 3] and `state` float32 [cameras, T, D]; the output `features` float32
 [cameras, T, D] is the new state too. The number of cameras is left open: a 0 in a Reshape's shape keeps that axis.
 The division by 255, the position code and the attention's scale are in the weights or constants of the graph.
@@ -10,7 +13,7 @@ Shape legend: B cameras, N patches, T = 1 + N tokens, D width, K heads, H head w
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +26,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from rvm_model.engines.base import FEATURES, FRAMES, STATE
+from rvm_model.engines.manifest import Rest
 from rvm_model.inference import CoreBlock, EncoderBlock, InferenceStep, SelfAttention
 
 OPSET = 20
@@ -33,6 +37,8 @@ EXTERNAL_BYTES = 2**31 - 2**20
 """Weights beyond this go into a file beside the graph: protobuf ends at 2 GB."""
 
 Array = npt.NDArray[Any]
+_TYPES: dict[str, int] = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
+_TORCH_TYPES: dict[int, torch.dtype] = {TensorProto.FLOAT16: torch.float16, TensorProto.BFLOAT16: torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -55,22 +61,35 @@ class QuantizedLinear:
     """[out]."""
 
 
-def build(step: InferenceStep, quantized: Mapping[nn.Linear, QuantizedLinear] | None = None) -> onnx.ModelProto:
-    """Write the graph of a step, in float32 but for the layers that are quantized.
+def build(
+    step: InferenceStep,
+    quantized: Mapping[nn.Linear, QuantizedLinear] | None = None,
+    *,
+    rest: Rest = "fp32",
+    signed: bool = False,
+    watch: Iterable[str] = (),
+) -> onnx.ModelProto:
+    """Write the graph of a step.
 
     Args:
         step: the network, joined for inference at one size.
         quantized: linear layers of the step in 8 bits, written as QuantizeLinear and DequantizeLinear around them.
+        rest: arithmetic of what is not in 8 bits.
+        signed: quantize inputs to int8 instead of uint8: the same numbers, and all that TensorRT takes.
+        watch: values of the graph, float32 [cameras, T, D], to give out too.
     """
     graph = _Graph()
-    _Step(graph, step, quantized or {}).write()
+    _Step(graph, step, quantized or {}, _TYPES[rest], signed).write()
     size = [side * step.patch_size for side in step.grid]
     tokens = step.table.shape[1]
     inputs = [
         helper.make_tensor_value_info(FRAMES, TensorProto.UINT8, ["cameras", *size, 3]),
         helper.make_tensor_value_info(STATE, TensorProto.FLOAT, ["cameras", tokens, step.dim]),
     ]
-    outputs = [helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ["cameras", tokens, step.dim])]
+    outputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["cameras", tokens, step.dim])
+        for name in (FEATURES, *watch)
+    ]
     proto = helper.make_graph(graph.nodes, "rvm_step", inputs, outputs, list(graph.constants.values()))
     return helper.make_model(proto, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
 
@@ -103,20 +122,39 @@ class _Graph:
         self.nodes.append(helper.make_node(operator, inputs, names, name=name, **attributes))
         return names
 
-    def constant(self, name: str, value: Array) -> str:
-        """Add a constant, once for each name."""
+    def constant(self, name: str, value: Array, dtype: int = TensorProto.FLOAT) -> str:
+        """Add a constant, once for each name, as float16 or bfloat16 where `dtype` says so."""
         if name not in self.constants:
-            self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+            value = np.ascontiguousarray(value)
+            if dtype in _TORCH_TYPES:  # numpy has no bfloat16
+                narrow = torch.from_numpy(value).to(_TORCH_TYPES[dtype])
+                raw = narrow.view(torch.int16).numpy().tobytes()
+                self.constants[name] = helper.make_tensor(name, dtype, value.shape, raw, raw=True)
+            else:
+                self.constants[name] = numpy_helper.from_array(value, name)
         return name
 
 
 class _Step:
     """Writes the nodes of one step."""
 
-    def __init__(self, graph: _Graph, step: InferenceStep, quantized: Mapping[nn.Linear, QuantizedLinear]) -> None:
+    def __init__(
+        self,
+        graph: _Graph,
+        step: InferenceStep,
+        quantized: Mapping[nn.Linear, QuantizedLinear],
+        dtype: int,
+        signed: bool,
+    ) -> None:
         self.graph = graph
         self.step = step
         self.quantized = quantized
+        self.dtype = dtype
+        self.signed = signed
+        self.narrow: set[str] = set()
+        """Names of what is in `dtype` and not in float32."""
+        self.wide: set[str] = set()
+        """Names of what was brought back to float32."""
 
     def write(self) -> str:
         step = self.step
@@ -124,16 +162,15 @@ class _Step:
         for index, layer in enumerate(step.layers):
             x = self.block(x, cast(EncoderBlock, layer), f"encoder.{index}")
         x = self.norm(x, step.norm, "encoder.norm")
-        gates = self.one(
-            "Add", [self.linear(x, step.input_gates, "core.input_gates"),
-                    self.linear(STATE, step.state_gates, "core.state_gates")], "core.gates",
-        )  # fmt: skip
+        from_input = self.linear(x, step.input_gates, "core.input_gates")
+        from_state = self.linear(STATE, step.state_gates, "core.state_gates")
+        gates = self.residual(from_input, from_state, "core.gates")
         gates = self.one("Sigmoid", [gates], "core.sigmoid")
-        update, reset = self.graph.node("Split", [gates], "core.split", outputs=2, axis=-1, num_outputs=2)
+        update, reset = self.several("Split", [gates], "core.split", 2, axis=-1, num_outputs=2)
         gated = self.one("Mul", [reset, self.norm(STATE, step.state_norm, "core.state_norm")], "core.reset_state")
         read = self.linear(gated, step.keys_values, "core.keys_values")
         count = 2 * len(step.blocks)
-        keys_values = self.graph.node("Split", [read], "core.split_keys_values", count, axis=-1, num_outputs=count)
+        keys_values = self.several("Split", [read], "core.split_keys_values", count, axis=-1, num_outputs=count)
         h = x
         for index, block in enumerate(step.blocks):
             key, value = keys_values[2 * index : 2 * index + 2]
@@ -151,7 +188,9 @@ class _Step:
         x = self.one("Mul", [x, self.graph.constant("one_255th", np.array(1 / 255, np.float32))], "patches.unit")
         x = self.linear(x, step.patch_embedding, "patch_embedding")
         # A row of zeros in front, for the CLS token that the table holds.
-        x = self.one("Pad", [x, self.graph.constant("pad_one_row", np.array([0, 1, 0, 0, 0, 0], np.int64))], "pad")
+        x = self.one(
+            "Pad", [self.in_float(x), self.graph.constant("pad_one_row", np.array([0, 1, 0, 0, 0, 0], np.int64))], "pad"
+        )
         return self.one("Add", [x, self.graph.constant("table", _array(step.table))], "tokens")
 
     def block(self, x: str, block: EncoderBlock, name: str) -> str:
@@ -179,7 +218,7 @@ class _Step:
         scale = np.ones(3 * self.step.dim, np.float32)
         scale[: self.step.dim] = _scale(self.step.dim, attention.heads)
         joined = self.linear(x, attention.query_key_value, f"{name}.query_key_value", scale=scale)
-        query, key, value = self.graph.node("Split", [joined], f"{name}.split", outputs=3, axis=-1, num_outputs=3)
+        query, key, value = self.several("Split", [joined], f"{name}.split", 3, axis=-1, num_outputs=3)
         return self.linear(self.attend(query, key, value, attention.heads, name), attention.out, f"{name}.out")
 
     def attend(self, query: str, key: str, value: str, heads: int, name: str) -> str:
@@ -201,40 +240,84 @@ class _Step:
         factor = np.broadcast_to(np.asarray(scale, np.float32), linear.out_features)
         bias = None if linear.bias is None else _array(linear.bias) * factor
         if (eight_bits := self.quantized.get(linear)) is not None:
-            x, weight = self.in_eight_bits(x, eight_bits, factor, name)
-            bias = eight_bits.shift * factor + (0 if bias is None else bias)
+            x, weight, shift = self.in_eight_bits(x, eight_bits, factor, name)
+            bias = shift if bias is None else bias + shift
         else:
-            weight = self.graph.constant(f"{name}.weight", _array(linear.weight).T * factor)
+            x = self.in_type(x)
+            weight = self.graph.constant(f"{name}.weight", _array(linear.weight).T * factor, self.dtype)
         y = self.one("MatMul", [x, weight], name if bias is None else f"{name}.product")
-        return y if bias is None else self.one("Add", [y, self.graph.constant(f"{name}.bias", bias)], name)
+        if bias is None:
+            return y
+        return self.one("Add", [y, self.graph.constant(f"{name}.bias", bias, self.dtype)], name)
 
-    def in_eight_bits(self, x: str, layer: QuantizedLinear, factor: Array, name: str) -> tuple[str, str]:
-        """Input and weight of a product as integers; a runtime makes one integer product of it."""
+    def in_eight_bits(self, x: str, layer: QuantizedLinear, factor: Array, name: str) -> tuple[str, str, Array]:
+        """Input and weight of a product of integers, and what to add to it."""
         constant = self.graph.constant
-        one, zero = constant("one", np.array(1, np.float32)), constant("zero", np.array(0, np.uint8))
-        x = self.one("Mul", [x, constant(f"{name}.input_gain", layer.gain)], f"{name}.input_gained")
-        x = self.one("Add", [x, constant(f"{name}.input_offset", layer.offset)], f"{name}.input_moved")
+        offset, shift = layer.offset, layer.shift
+        if self.signed:
+            offset = offset - np.float32(128)
+            shift = shift + 128 * layer.weight_scale * layer.weight.sum(1, dtype=np.float32)
+        x = self.one("Mul", [self.in_float(x), constant(f"{name}.input_gain", layer.gain)], f"{name}.input_gained")
+        x = self.one("Add", [x, constant(f"{name}.input_offset", offset)], f"{name}.input_moved")
+        one, zero = constant("one", np.array(1, np.float32)), constant("zero", np.array(0, self.integers))
         x = self.one("QuantizeLinear", [x, one, zero], f"{name}.input_quantized")
-        x = self.one("DequantizeLinear", [x, one, zero], f"{name}.input")
+        # A share of the scale on either side of the product: float16 has no numbers as small as all of it.
+        scale = np.array(1 / layer.gain.mean(), np.float32)
+        x = self.dequantized(x, constant(f"{name}.input_scale", scale, self.dtype), f"{name}.input")
+        weight_scale = constant(f"{name}.weight_scale", layer.weight_scale / scale * factor, self.dtype)
         weight = constant(f"{name}.weight_quantized", layer.weight.T)
-        weight_scale = constant(f"{name}.weight_scale", layer.weight_scale * factor)
-        return x, self.one("DequantizeLinear", [weight, weight_scale], f"{name}.weight", axis=1)
+        return x, self.dequantized(weight, weight_scale, f"{name}.weight", axis=1), shift * factor
+
+    @property
+    def integers(self) -> type[np.integer[Any]]:
+        return np.int8 if self.signed else np.uint8
+
+    def dequantized(self, x: str, scale: str, name: str, **attributes: Any) -> str:
+        y = self.one("DequantizeLinear", [x, scale], name, **attributes)
+        if self.dtype != TensorProto.FLOAT:
+            self.narrow.add(y)
+        return y
+
+    def in_type(self, x: str) -> str:
+        """x in the type of linear layers and attention."""
+        if self.dtype == TensorProto.FLOAT or x in self.narrow:
+            return x
+        name = f"{x}.narrow"
+        if name not in self.narrow:
+            self.narrow.update(self.graph.node("Cast", [x], name, to=self.dtype))
+        return name
+
+    def in_float(self, x: str) -> str:
+        """x in float32."""
+        if x not in self.narrow:
+            return x
+        name = f"{x}.float"
+        if name not in self.wide:
+            self.wide.update(self.graph.node("Cast", [x], name, to=TensorProto.FLOAT))
+        return name
 
     def norm(self, x: str, norm: nn.LayerNorm, name: str) -> str:
-        inputs = [x, self.graph.constant(f"{name}.scale", _array(norm.weight))]
+        inputs = [self.in_float(x), self.graph.constant(f"{name}.scale", _array(norm.weight))]
         if norm.bias is not None:
             inputs.append(self.graph.constant(f"{name}.bias", _array(norm.bias)))
         return self.one("LayerNormalization", inputs, name, epsilon=norm.eps, axis=-1)
 
     def residual(self, x: str, change: str, name: str) -> str:
-        return self.one("Add", [x, change], name)
+        return self.one("Add", [self.in_float(x), self.in_float(change)], name)
 
     def reshape(self, x: str, shape: list[int], name: str) -> str:
         key = "shape_" + "_".join(map(str, shape))
         return self.one("Reshape", [x, self.graph.constant(key, np.array(shape, np.int64))], name)
 
     def one(self, operator: str, inputs: list[str], name: str, **attributes: Any) -> str:
-        return self.graph.node(operator, inputs, name, **attributes)[0]
+        return self.several(operator, inputs, name, 1, **attributes)[0]
+
+    def several(self, operator: str, inputs: list[str], name: str, outputs: int, **attributes: Any) -> list[str]:
+        """A node whose outputs have the type of its first input."""
+        names = self.graph.node(operator, inputs, name, outputs, **attributes)
+        if inputs[0] in self.narrow:
+            self.narrow.update(names)
+        return names
 
 
 def _scale(dim: int, heads: int) -> float:

@@ -77,3 +77,8 @@ class OpenVinoEngine:
             self._request.set_tensor(name, openvino.Tensor(tensor.numpy(), shared_memory=True))
         self._request.infer()
         return features, features
+
+    def all_outputs(self, frames: Tensor, state: Tensor) -> dict[str, Tensor]:
+        """Everything that the graph gives out, by name: for comparing layers."""
+        values = self._request.infer({FRAMES: frames.numpy(), STATE: state.numpy()})
+        return {output.get_any_name(): torch.from_numpy(value.copy()) for output, value in values.items()}

@@ -25,9 +25,22 @@ class Drift:
     worst_token: list[float]
     """Per step the largest relative error of a token."""
 
+    def beyond(self, limit: float) -> int | None:
+        """Index of the first step whose relative error is above a limit; None where none is."""
+        return next((index for index, error in enumerate(self.relative) if not error <= limit), None)
+
     def parity(self, tolerance: float) -> Parity:
         """The summary that a manifest holds."""
-        return Parity(len(self.relative), max(self.relative), self.relative[-1], max(self.worst_token), tolerance)
+        quarter = -(-len(self.relative) // 4)
+        first, last = sum(self.relative[:quarter]), sum(self.relative[-quarter:])
+        return Parity(
+            steps=len(self.relative),
+            worst=max(self.relative),
+            last=self.relative[-1],
+            growth=last / first if first else 1.0,
+            worst_token=max(self.worst_token),
+            tolerance=tolerance,
+        )
 
 
 @torch.inference_mode()

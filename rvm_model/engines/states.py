@@ -15,8 +15,10 @@ class CameraStates:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._states: dict[str, Tensor] = {}
         self._ages: dict[str, int] = {}
+        # States of the cameras of the last step lie in its batch, as the engine returned it; those of the others here.
+        self._batch: tuple[tuple[str, ...], Tensor] | None = None
+        self._others: dict[str, Tensor] = {}
 
     def age(self, camera: str) -> int:
         """Frames that the camera's state has taken in since its last reset."""
@@ -24,7 +26,9 @@ class CameraStates:
 
     def reset(self, camera: str) -> None:
         """Forget one camera's past; the others keep theirs."""
-        self._states.pop(camera, None)
+        if self._batch is not None and camera in self._batch[0]:
+            self._scatter()
+        self._others.pop(camera, None)
         self._ages.pop(camera, None)
 
     @torch.inference_mode()
@@ -36,23 +40,32 @@ class CameraStates:
             frames: uint8 [B, H, W, 3] on the engine's device.
 
         Returns:
-            features float32 [B, 1 + N, D].
+            features float32 [B, 1 + N, D], which hold until the step after the next one.
 
         Raises:
             ValueError: the number of names and frames differs, a name is given twice, or the frames do not fit.
         """
-        if len(cameras) != frames.shape[0] or len(set(cameras)) != len(cameras):
+        names = tuple(cameras)
+        if len(names) != frames.shape[0] or len(set(names)) != len(names):
             raise ValueError(
-                f"cameras: got {list(cameras)} for {frames.shape[0]} frames, expected each camera once "
-                "and as many frames"
+                f"cameras: got {list(names)} for {frames.shape[0]} frames, expected each camera once and as many frames"
             )
-        missing = [camera for camera in cameras if camera not in self._states]
-        if missing:
-            self._states.update(zip(missing, self._engine.init_state(len(missing)).split(1), strict=True))
-        # With one camera its own tensor is used as it is; torch.cat copies only for a real batch.
-        rows = [self._states[camera] for camera in cameras]
-        features, state = self._engine.step(frames, rows[0] if len(rows) == 1 else torch.cat(rows))
-        for camera, row in zip(cameras, state.split(1), strict=True):
-            self._states[camera] = row
-            self._ages[camera] = self.age(camera) + 1
+        if self._batch is not None and self._batch[0] == names:
+            state = self._batch[1]  # As it was returned: an engine knows its own buffer, and nothing is copied.
+        else:
+            self._scatter()
+            zeros = self._engine.init_state(1)
+            state = torch.cat([self._others.get(name, zeros) for name in names])
+        features, new_state = self._engine.step(frames, state)
+        self._batch = names, new_state
+        for name in names:
+            self._others.pop(name, None)
+            self._ages[name] = self.age(name) + 1
         return features
+
+    def _scatter(self) -> None:
+        """Copy the last batch's states out of the engine's memory, which another batch may overwrite."""
+        if self._batch is not None:
+            names, state = self._batch
+            self._others.update(zip(names, state.clone().split(1), strict=True))
+            self._batch = None

@@ -94,7 +94,7 @@ def test_a_damaged_engine_in_the_cache_is_put_aside_and_built_anew(checkpoint, t
 
 
 def test_a_build_that_fails_leaves_nothing_and_can_be_tried_again(checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "TOLERANCE", 1e-12)
+    monkeypatch.setattr(module, "TOLERANCE", {"fp32": 1e-12})
     with pytest.raises(ValueError, match="expected at most 1e-12"):
         choose(checkpoint)
     assert engines(tmp_path) == []

@@ -83,3 +83,35 @@ def test_large_weights_lie_in_a_file_of_their_own(model, tmp_path, monkeypatch):
     with torch.inference_mode():
         expected = model.step(torch.from_numpy(frames))[0].numpy()
     assert np.allclose(session.run(None, {"frames": frames, "state": state})[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("rest", ["fp16", "bf16"])
+def test_the_graph_in_half_precision_is_typed_throughout(model, rest):
+    proto = build(InferenceStep(model, SIZE), rest=rest)
+    onnx.checker.check_model(proto, full_check=True)
+    half = {"fp16": onnx.TensorProto.FLOAT16, "bf16": onnx.TensorProto.BFLOAT16}[rest]
+    typed = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
+    types = {value.name: value.type.tensor_type.elem_type for value in typed.graph.value_info}
+    for node in proto.graph.node:
+        if node.op_type in ("MatMul", "Softmax", "Gelu"):
+            assert types[node.output[0]] == half, node.name
+        if node.op_type in ("LayerNormalization", "Sigmoid"):
+            assert types[node.output[0]] == onnx.TensorProto.FLOAT, node.name
+    assert {node.op_type for node in proto.graph.node} == OPERATORS
+    assert len({node.name for node in proto.graph.node}) == len(proto.graph.node)
+    assert [value.type.tensor_type.elem_type for value in (*proto.graph.input, *proto.graph.output)] == [
+        onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT,
+    ]  # fmt: skip
+
+
+def test_half_precision_stays_near_the_network_over_many_steps(model, tmp_path):
+    path = save(build(InferenceStep(model, SIZE), rest="fp16"), tmp_path / "step.onnx")[0]
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    frames = torch.randint(0, 256, (1, 32, *SIZE, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        expected = model.forward_clip(frames)[0].numpy()
+    state, errors = np.zeros((1, 7, 24), np.float32), []
+    for t in range(32):
+        (state,) = session.run(None, {"frames": frames[:, t].numpy(), "state": state})
+        errors.append(np.linalg.norm(state - expected[:, t]) / np.linalg.norm(expected[:, t]))
+    assert 1e-6 < max(errors) < 5e-3

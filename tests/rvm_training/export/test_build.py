@@ -123,7 +123,7 @@ def test_bf16_is_used_only_where_the_cpu_has_it_and_never_unasked(checkpoint, tm
     assert load_engine(tmp_path / "fp32").info.arithmetic == "int8 and fp32"
     monkeypatch.setattr("rvm_model.engines.openvino_engine.has_bf16", lambda: False)
     assert load_engine(tmp_path / "bf16").info.arithmetic == "int8 and fp32"
-    with pytest.raises(ValueError, match="got rest bf16 for openvino fp32, expected fp32"):
+    with pytest.raises(ValueError, match="got fp32 with bf16 for openvino, expected one of: fp32 with fp32, bf16"):
         export(str(checkpoint), tmp_path / "e", rest="bf16", **words)
 
 

@@ -19,8 +19,9 @@ from rvm_model.inference import InferenceStep
 from rvm_model.rvm import RVM
 from rvm_model.weights import WeightsInfo
 from rvm_training.benchmark.authors import authors_step
-from rvm_training.benchmark.timing import Timing, interleaved
-from rvm_training.export.build import TOLERANCE, calibration_clips, comparison_frames, rest_of
+from rvm_training.benchmark.timing import Timing, interleaved, synchronizer
+from rvm_training.export.build import TOLERANCE, rest_of
+from rvm_training.export.frames import calibration_clips, comparison_frames
 from rvm_training.export.quantize import quantize
 
 AUTHORS, EAGER, TORCH = "authors' torch", "plain torch", "torch engine"
@@ -119,7 +120,7 @@ def time_steps(
     timings = interleaved(
         {f"{cameras} {name}": action for (name, cameras), action in actions.items()},
         rounds,
-        (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else (lambda: None),
+        synchronizer(device),
         what=f"{size[0]}x{size[1]}",
     )
     return [
@@ -137,4 +138,4 @@ def _inputs(engine: Engine, cameras: int, device: torch.device) -> tuple[Tensor,
     frames, state = frames.to(device), engine.init_state(cameras)
     for _ in range(3):
         _, state = engine.step(frames, state)
-    return frames, state
+    return frames, state.clone()

@@ -13,7 +13,9 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
+from rvm_model.config import RVMConfig
 from rvm_training.benchmark.engines import AUTHORS, EAGER, StepTiming
+from rvm_training.benchmark.roofline import Machine, bound_ms
 from rvm_training.benchmark.shares import STEP
 from rvm_training.benchmark.stream import Steadiness
 from rvm_training.benchmark.timing import Timing
@@ -38,6 +40,9 @@ class Report:
     window: dict[int, Timing]
     """Frames that a space-time transformer sees to the time of a pass over them."""
     window_size: tuple[int, int]
+    machine: Machine
+    """What the device reached in plain float32 products and copies."""
+    config: RVMConfig
     network_step: Timing
     """One step of the recurrent network in plain torch, at `window_size`, in turn with the transformer's passes."""
 
@@ -46,7 +51,7 @@ def write(report: Report, folder: Path) -> list[Path]:
     """Write benchmarks.md, benchmarks.json and images/benchmarks.png into a folder; returns the files."""
     text, figures, picture = folder / "benchmarks.md", folder / "benchmarks.json", folder / "images" / "benchmarks.png"
     picture.parent.mkdir(parents=True, exist_ok=True)
-    figures.write_text(json.dumps({"machine": machine(report), **dataclasses.asdict(report)}, indent=1) + "\n")
+    figures.write_text(json.dumps({"where": machine(report), **dataclasses.asdict(report)}, indent=1) + "\n")
     _draw(report, picture)
     text.write_text(markdown(report), encoding="utf-8")
     return [text, figures, picture]
@@ -81,7 +86,9 @@ def _engines(report: Report) -> list[str]:
         f"`{EAGER}` is this project's network as it stands, `torch engine` the same with joined products; the others "
         f"are what `rvm export` writes. `{AUTHORS}` is the network of their [runtime notebook]({NOTEBOOK}), read from "
         "the file that `--authors` names. The error is the largest relative one of 64 recurrent steps against the "
-        "float32 network; `loading` is from the engine's folder to the first features.",
+        "float32 network; `loading` is from the engine's folder to the first features. The roofline is what float32 "
+        f"would take at the {report.machine.flops_per_s / 1e12:.2f} TFLOP/s that a large matrix product reached here "
+        f"and the {report.machine.bytes_per_s / 1e9:.0f} GB/s of a large copy, whichever takes longer.",
     ]
     for height, width, cameras in dict.fromkeys((step.height, step.width, step.cameras) for step in report.steps):
         rows = [step for step in report.steps if (step.height, step.width, step.cameras) == (height, width, cameras)]
@@ -98,6 +105,9 @@ def _engines(report: Report) -> list[str]:
             ratios = " | ".join(f"{base[name] / timing.median_ms:.2f}x" for name in (yardstick, EAGER))
             spread = f"{timing.p10_ms:.1f} to {timing.p90_ms:.1f}"
             lines.append(f"| {row.name} | {timing.median_ms:.1f} | {spread} | {ratios} | {error} | {load} |")
+        bound = bound_ms(report.machine, report.config, (height, width), cameras)
+        ratios = " | ".join(f"{base[name] / bound:.2f}x" for name in (yardstick, EAGER))
+        lines.append(f"| *roofline of float32, by arithmetic* | {bound:.1f} | | {ratios} | | |")
         sections.append("\n".join(lines))
     return sections
 
@@ -117,9 +127,9 @@ def _stream(report: Report) -> list[str]:
         f"{report.stream_engine}: a camera's step after {report.stream.frames} frames takes {late / early:.3f} times "
         f"as long as one of the first ten after a reset ({late:.1f} and {early:.1f} ms, in turn), and between frame 10 "
         f"and then the memory of the process {memory}. The state carries the past, however long it is.",
-        "A transformer over space and time has to look at the frames again. Below, one of the same width and depth "
-        f"(the network's own encoder over the patches of several frames at {height}x{width}, in plain torch). In "
-        "chunks, features come only when a chunk is full, and nothing is known of what was before it. The recurrent step in "
+        "A transformer over space and time has to look at the frames again. Below, one of the same width and depth: "
+        f"the network's own encoder over the patches of several frames at {height}x{width}, in plain torch. In chunks, "
+        "features come only when a chunk is full, and nothing is known of what was before it. The recurrent step in "
         f"plain torch, from the same rounds: {report.network_step.median_ms:.0f} ms for each frame, at once, whatever "
         "came before.",
         "\n".join(lines),

@@ -5,11 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-import torch
 
 from rvm_model.engines import Engine
 from rvm_model.perception import Perception, PerceptionConfig, Wanted
-from rvm_training.benchmark.timing import Timing, interleaved
+from rvm_training.benchmark.timing import Timing, interleaved, synchronizer
 
 STEP = "engine step"
 PARTS = {
@@ -44,6 +43,6 @@ def shares(engine: Engine, camera: tuple[int, int], rounds: int) -> dict[str, Ti
             "all": lambda: (perception.prepare({"a": image}), perception.render("a", image, features, everything)),
         },
         rounds,
-        (lambda: torch.cuda.synchronize(engine.info.device)) if engine.info.device != "cpu" else (lambda: None),
+        synchronizer(engine.info.device),
         what="shares",
     )

@@ -13,7 +13,7 @@ from tqdm import trange
 
 from rvm_model.engines import Engine
 from rvm_model.rvm import RVM
-from rvm_training.benchmark.timing import Timing, interleaved
+from rvm_training.benchmark.timing import Timing, interleaved, synchronizer
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,12 @@ def steadiness(engine: Engine, frames: int, pairs: int) -> Steadiness:
         _, states[name] = engine.step(inputs[ages[name] % 16], states[name])
         ages[name] += 1
 
-    timings = interleaved({name: partial(advance, name) for name in ("early", "late")}, pairs, what="early, late")
+    timings = interleaved(
+        {name: partial(advance, name) for name in ("early", "late")},
+        pairs,
+        synchronizer(info.device),
+        what="early, late",
+    )
     grown = None if start is None or end is None else (end - start) / 1e6
     return Steadiness(timings["early"], timings["late"], frames, grown)
 
@@ -61,13 +66,14 @@ def space_time(
     Returns:
         (frames that it sees to the time of one pass over them; the time of one step of the network, in turn with them).
     """
-    tokens, dim = network.config.token_count(*size), network.config.dim
-    frames, state = torch.zeros(1, *size, 3, dtype=torch.uint8), torch.zeros(1, tokens, dim)
+    tokens, dim, device = network.config.token_count(*size), network.config.dim, network.cls_token.device
+    frames = torch.zeros(1, *size, 3, dtype=torch.uint8, device=device)
+    state = torch.zeros(1, tokens, dim, device=device)
     encode, advance = torch.inference_mode()(network.encoder), torch.inference_mode()(network.step)
     actions: dict[str, Callable[[], object]] = {"step": lambda: advance(frames, state)}
     for length in lengths:
-        actions[str(length)] = partial(encode, torch.randn(1, length * tokens, dim))
-    timings = interleaved(actions, rounds, what="space-time")
+        actions[str(length)] = partial(encode, torch.randn(1, length * tokens, dim, device=device))
+    timings = interleaved(actions, rounds, synchronizer(device), what="space-time")
     return {length: timings[str(length)] for length in lengths}, timings["step"]
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import torch
 from tqdm import trange
 
 
@@ -49,3 +51,8 @@ def interleaved(
             if round_:
                 durations[name].append(time.perf_counter() - start)
     return {name: Timing.of(values) for name, values in durations.items()}
+
+
+def synchronizer(device: torch.device | str) -> Callable[[], object]:
+    """What waits for a device: CUDA runs on after a call has returned."""
+    return partial(torch.cuda.synchronize, device) if torch.device(device).type == "cuda" else lambda: None

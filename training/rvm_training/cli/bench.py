@@ -13,6 +13,7 @@ from rvm_model.engines import Engine, TorchEngine, load_engine
 from rvm_model.weights import cache_dir, load_weights
 from rvm_training.benchmark.engines import TORCH, compile_all, time_steps
 from rvm_training.benchmark.report import Report, markdown, write
+from rvm_training.benchmark.roofline import measure
 from rvm_training.benchmark.shares import shares
 from rvm_training.benchmark.stream import space_time, steadiness
 from rvm_training.cli.arguments import size
@@ -60,10 +61,9 @@ def main(arguments: Sequence[str]) -> int:
     if device.type == "cpu":
         fastest = "openvino int8"
         streaming = load_engine(compile_all(network, weights, args.sizes[0], args.calibrate, keep)[fastest])
-    window, step = space_time(network.to("cpu"), args.sizes[0], args.window, args.rounds)
+    window, step = space_time(network.to(device), args.sizes[0], args.window, args.rounds)
     report = Report(
-        # Names of files alone: the page is for other machines.
-        command=shlex.join(["rvm", "bench", *(Path(word).name if "/" in word else word for word in arguments)]),
+        command=_command(arguments),
         weights=weights.identity,
         device=args.device,
         rounds=args.rounds,
@@ -74,9 +74,22 @@ def main(arguments: Sequence[str]) -> int:
         stream_engine=f"{fastest} at {args.sizes[0][0]}x{args.sizes[0][1]}",
         window=window,
         window_size=args.sizes[0],
+        machine=measure(device),
+        config=network.config,
         network_step=step,
     )
     print(markdown(report))
     if args.out:
         print("written:", *write(report, args.out))
     return 0
+
+
+def _command(arguments: Sequence[str]) -> str:
+    """The command for the page, which is for other machines: names of files alone, and not where it was written."""
+    words, left = ["rvm", "bench"], iter(arguments)
+    for word in left:
+        if word in ("--out", "--keep"):
+            next(left)
+        else:
+            words.append(Path(word).name if "/" in word else word)
+    return shlex.join(words)

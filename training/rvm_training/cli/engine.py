@@ -43,7 +43,8 @@ def _text(manifest: EngineManifest) -> str:
         "weights": f"{manifest.model} ({manifest.weights}{'' if manifest.trained else ', UNTRAINED'})",
         "input": f"{manifest.height}x{manifest.width}, {manifest.batch}",
         "features": f"{manifest.height // manifest.patch_size}x{manifest.width // manifest.patch_size}x{manifest.dim}",
-        "parity": f"{parity.worst:.1e} at the worst of {parity.steps} steps, {parity.last:.1e} at the last, "
+        "parity": f"{parity.worst:.1e} at the worst of {parity.steps} steps, {parity.last:.1e} at the last "
+        f"({parity.growth:.1f} times the first ones), "
         f"{parity.worst_token:.1e} in a token; tolerance {parity.tolerance:.0e}",
         "built with": ", ".join(f"{name} {version}" for name, version in manifest.built_with.items()),
         "gpu": "any" if manifest.gpu is None else f"{manifest.gpu.name} ({manifest.gpu.compute_capability})",

@@ -6,35 +6,50 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from rvm_model.engines.tensorrt_build import PlanConfig
 from rvm_training.cli.arguments import size
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the subcommand; returns the exit status."""
+    from rvm_training.export.build import TOLERANCE, export, summary  # It imports the compilers.
+
     parser = argparse.ArgumentParser(prog="rvm export", description=__doc__)
     parser.add_argument("--model", required=True, help="weights: a file, a downloaded released model, untrained:PRESET")
-    parser.add_argument("--engine", required=True, choices=("onnx", "openvino"), help="the runtime")
+    parser.add_argument("--engine", required=True, choices=("onnx", "openvino", "tensorrt"), help="the runtime")
     parser.add_argument("--size", type=size, default=(256, 256), metavar="HxW", help="frames (default: 256x256)")
     parser.add_argument("--cameras", type=int, default=1, help="largest batch (default: %(default)s)")
-    parser.add_argument("--precision", choices=("fp32", "int8"), default="fp32", help="default: %(default)s")
     parser.add_argument(
-        "--rest", choices=("fp32", "bf16"),
-        help="for openvino int8: arithmetic of attention, norms and sums (default: bf16 where this CPU has it)",
+        "--precision", choices=tuple(TOLERANCE), default="fp32", help="of the linear layers (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--rest", choices=("fp32", "fp16", "bf16"),
+        help="for int8: of attention, norms and sums (default: fp16 for tensorrt, bf16 for openvino if the CPU has it)",
     )  # fmt: skip
     parser.add_argument(
-        "--calibrate", type=Path, nargs="+", default=[], metavar="VIDEO", help="for int8: videos of what the robot sees"
+        "--calibrate",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="for int8: videos and bags of what the robot sees",
     )
-    parser.add_argument("--video", type=Path, help="real frames for the comparison (default: the first of --calibrate)")
-    parser.add_argument(
-        "--tolerance", type=float, help="largest relative error of a step (default: 1e-4, 2e-2 for int8)"
-    )
+    parser.add_argument("--video", type=Path, help="video or bag to compare on (default: the first of --calibrate)")
+    tolerances = ", ".join(f"{limit:.0e} for {precision}" for precision, limit in TOLERANCE.items())
+    parser.add_argument("--tolerance", type=float, help=f"largest relative error of a step (default: {tolerances})")
+    parser.add_argument("--device", help="where it is built and compared (default: cuda for tensorrt, else cpu)")
+    parser.add_argument("--debug-layers", action="store_true", help="above the tolerance, say which layer is off")
+    plans = parser.add_argument_group("tensorrt")
+    plans.add_argument("--version-compatible", action="store_true", help="later TensorRT versions run it too")
+    plans.add_argument("--hardware-compatible", action="store_true", help="other GPUs from Ampere on run it too")
+    plans.add_argument("--refit", action="store_true", help="other weights can be put in without another build")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args(arguments)
-    from rvm_training.export.build import export, summary  # It imports the compilers.
-
     manifest, drift = export(
         args.model, args.out, engine=args.engine, size=args.size, cameras=args.cameras, video=args.video,
         precision=args.precision, calibration=args.calibrate, rest=args.rest, tolerance=args.tolerance,
+        device=args.device, debug_layers=args.debug_layers,
+        plan=PlanConfig(args.version_compatible, args.hardware_compatible, args.refit),
     )  # fmt: skip
     print(summary(manifest, drift))
     print(f"{args.out}: {sum(path.stat().st_size for path in args.out.iterdir()) / 1e6:.1f} MB")

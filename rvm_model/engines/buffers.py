@@ -1,0 +1,87 @@
+"""Buffers that a step runs in on a GPU: fixed addresses, two states that are swapped, one captured graph per direction.
+
+A CUDA graph repeats kernels at the addresses that they were captured with. So each batch size has one buffer for frames
+and two for states, A and B: a step reads A and writes B, the next one reads B and writes A, and each direction is a
+graph. A state that the caller hands back as it was given is already where it has to be; any other one is copied in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from rvm_model.engines.base import EngineInfo
+
+Launch = Callable[[Tensor, Tensor, Tensor], None]
+"""(frames, state, features): enqueues the step on the current stream; it writes features and may not synchronise."""
+
+
+@dataclass
+class _Slot:
+    """What one batch size runs in."""
+
+    frames: Tensor
+    states: tuple[Tensor, Tensor]
+    launch: Launch
+    graphs: dict[int, torch.cuda.CUDAGraph] = field(default_factory=dict)
+    """By the index of the state that is read."""
+
+
+class StepBuffers:
+    """Runs a step in place for any batch size. What it returns holds until the step after the next one."""
+
+    def __init__(self, info: EngineInfo, launch_for: Callable[[int], Launch]) -> None:
+        """Nothing is allocated yet.
+
+        Args:
+            info: shapes, and the device; graphs are captured where that is CUDA.
+            launch_for: gives the launch for a batch size, called once for each.
+        """
+        self._info = info
+        self._device = torch.device(info.device)
+        self._launch_for = launch_for
+        self._slots: dict[int, _Slot] = {}
+
+    def step(self, frames: Tensor, state: Tensor) -> Tensor:
+        """Take in checked frames [B, H, W, 3] and a state [B, T, D]; the features are one of the buffers."""
+        slot = self._slots.get(len(frames)) or self._new(len(frames))
+        slot.frames.copy_(frames, non_blocking=True)
+        source = next((i for i, buffer in enumerate(slot.states) if buffer.data_ptr() == state.data_ptr()), None)
+        if source is None:
+            source = 0
+            slot.states[0].copy_(state, non_blocking=True)
+        if self._device.type == "cuda":
+            if source not in slot.graphs:
+                slot.graphs[source] = self._capture(slot, source)
+            slot.graphs[source].replay()
+        else:
+            slot.launch(slot.frames, slot.states[source], slot.states[1 - source])
+        return slot.states[1 - source]
+
+    def _new(self, batch: int) -> _Slot:
+        info = self._info
+        shape = (batch, info.tokens, info.dim)
+        slot = _Slot(
+            torch.zeros(batch, info.height, info.width, 3, dtype=torch.uint8, device=self._device),
+            (torch.zeros(shape, device=self._device), torch.zeros(shape, device=self._device)),
+            self._launch_for(batch),
+        )
+        self._slots[batch] = slot
+        return slot
+
+    def _capture(self, slot: _Slot, source: int) -> torch.cuda.CUDAGraph:
+        step = slot.frames, slot.states[source], slot.states[1 - source]
+        # First without a graph, on a side stream: libraries allocate and choose kernels in their first run.
+        side = torch.cuda.Stream(self._device)
+        side.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(side):
+            for _ in range(2):
+                slot.launch(*step)
+        torch.cuda.current_stream(self._device).wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            slot.launch(*step)
+        return graph

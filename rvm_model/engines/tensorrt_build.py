@@ -1,0 +1,161 @@
+"""Building a TensorRT plan from the step's ONNX graph: strongly typed, so that 10 and 11 build the same.
+
+Precision is in the graph, never a builder flag: TensorRT 11 has none of those, and 10 takes a strongly typed network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rvm_model.engines import cuda
+from rvm_model.engines.base import FRAMES, STATE, EngineInfo
+from rvm_model.engines.manifest import EngineError
+from rvm_model.engines.tensorrt_runtime import INSTALL, logger, tensorrt
+from rvm_model.weights import cache_dir
+
+
+@dataclass(frozen=True)
+class PlanConfig:
+    """How a plan is built."""
+
+    version_compatible: bool = False
+    """Later TensorRT versions run the plan too, also the lean runtime; it brings code along and may be slower."""
+    hardware_compatible: bool = False
+    """Other GPUs from Ampere on run the plan too; it may be slower."""
+    refit: bool = False
+    """Weights can be exchanged without another build."""
+    timing_cache: bool = True
+    """Keep what was measured of kernels in the cache, for the next build on this kind of GPU."""
+
+
+def build_plan(
+    graph: Path, plan: Path, info: EngineInfo, config: PlanConfig, tell: Callable[[str], object]
+) -> dict[str, str]:
+    """Build a plan on the GPU that will run it; this takes minutes.
+
+    Args:
+        graph: the ONNX file.
+        plan: the file to write.
+        info: shapes, the largest batch, the device.
+        config: how it is built.
+        tell: takes a line on the progress now and then.
+
+    Returns:
+        Versions of what built it.
+
+    Raises:
+        EngineError: TensorRT is not installed, or refuses the graph; the message has TensorRT's own words.
+    """
+    if info.cameras is None:
+        raise EngineError("engine: a TensorRT plan needs a largest number of cameras; give --cameras")
+    trt = tensorrt()
+    log = logger(trt)
+    with cuda.use(info.device):
+        builder = trt.Builder(log)
+        network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+        parser = trt.OnnxParser(network, log)
+        if not parser.parse_from_file(str(graph)):
+            errors = [parser.get_error(index).desc() for index in range(parser.num_errors)]
+            raise EngineError(f"{graph}: TensorRT {trt.__version__} does not take the graph ({'; '.join(errors)})")
+        settings = builder.create_builder_config()
+        settings.add_optimization_profile(_profile(builder, info))
+        settings.progress_monitor = _monitor(trt, tell)
+        if config.version_compatible:
+            settings.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+        if config.refit:
+            settings.set_flag(trt.BuilderFlag.REFIT)
+        if config.hardware_compatible:
+            settings.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+        cache = _timing_cache_path(trt, info.device)
+        if config.timing_cache:
+            known = cache.read_bytes() if cache.is_file() else b""
+            settings.set_timing_cache(settings.create_timing_cache(known), ignore_mismatch=False)
+        serialized = builder.build_serialized_network(network, settings)
+        if serialized is None:
+            raise EngineError(
+                f"{graph}: TensorRT {trt.__version__} cannot build it ({'; '.join(log.errors)}); take another "
+                f"precision or size, or {INSTALL}"
+            )
+        plan.write_bytes(serialized)
+        if config.timing_cache:
+            _replace(cache, bytes(settings.get_timing_cache().serialize()))
+    return {"tensorrt": str(trt.__version__), "cuda": cuda.version()}
+
+
+def refit_plan(graph: Path, plan: Path, info: EngineInfo) -> None:
+    """Put the weights of another graph of the same network into a refittable plan, in place; this takes seconds.
+
+    Args:
+        graph: the ONNX file with the new weights.
+        plan: a plan that was built with `refit`.
+        info: of the plan.
+
+    Raises:
+        EngineError: the plan cannot be refitted, or the graph is another network's.
+    """
+    trt = tensorrt()
+    log = logger(trt)
+    with cuda.use(info.device):
+        runtime = trt.Runtime(log)
+        runtime.engine_host_code_allowed = info.version_compatible
+        engine = runtime.deserialize_cuda_engine(plan.read_bytes())
+        if engine is None or not engine.refittable:
+            raise EngineError(f"{plan}: cannot be refitted ({'; '.join(log.errors)}); build it with --refit")
+        refitter = trt.Refitter(engine, log)
+        parser = trt.OnnxParserRefitter(refitter, log)
+        if not parser.refit_from_file(str(graph)) or not refitter.refit_cuda_engine():
+            errors = [parser.get_error(index).desc() for index in range(parser.num_errors)] + log.errors
+            raise EngineError(f"{plan}: the weights of {graph} do not fit ({'; '.join(errors)}); build a new plan")
+        _replace(plan, bytes(engine.serialize()))
+
+
+def _profile(builder: Any, info: EngineInfo) -> Any:
+    """Batches from one camera to the largest, which is what is optimized for."""
+    profile = builder.create_optimization_profile()
+    for name, shape in ((FRAMES, (info.height, info.width, 3)), (STATE, (info.tokens, info.dim))):
+        profile.set_shape(name, (1, *shape), (info.cameras, *shape), (info.cameras, *shape))
+    return profile
+
+
+def _monitor(trt: Any, tell: Callable[[str], object]) -> Any:
+    """Tells each phase of the build that has steps, as it starts and at every tenth."""
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # its base is known at run time only
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self._steps: dict[str, int] = {}
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self._steps[phase_name] = num_steps
+            if parent_phase is None:
+                tell(f"TensorRT: {phase_name}")
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            steps = self._steps.get(phase_name, 0)
+            if steps >= 20 and step and step % (steps // 10) == 0:
+                tell(f"TensorRT: {phase_name}, {100 * step // steps} %")
+            return True  # False would stop the build.
+
+        def phase_finish(self, phase_name: str) -> None:
+            self._steps.pop(phase_name, None)
+
+    return Monitor()
+
+
+def _timing_cache_path(trt: Any, device: str) -> Path:
+    """What was measured counts for one kind of GPU, one CUDA and one TensorRT."""
+    measured_on = [*cuda.gpu(device), cuda.version(), trt.__version__]
+    key = hashlib.sha256(" ".join(measured_on).encode()).hexdigest()[:16]
+    return cache_dir() / "tensorrt" / f"{key}.timing"
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file at once and whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(data)
+    partial.replace(path)

@@ -1,0 +1,248 @@
+"""Building, checking and running TensorRT plans, on a FAKE of TensorRT: see tests/support/fake_tensorrt.py."""
+
+import contextlib
+import dataclasses
+import sys
+
+import fake_tensorrt
+import pytest
+import torch
+
+from rvm_model.engines import CameraStates, EngineError, EngineManifest, choose_engine, cuda, load_engine
+from rvm_model.engines.compile import write_engine
+from rvm_model.engines.manifest import Gpu
+from rvm_model.engines.tensorrt_build import PlanConfig, refit_plan
+from rvm_model.engines.tensorrt_engine import TensorRtEngine
+from rvm_model.hashing import file_digest
+from rvm_model.inference import InferenceStep
+from rvm_model.weights import WeightsInfo
+
+SIZE = (32, 48)
+GPU = ("Fake GPU", "9.0")
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """A machine with the fake of TensorRT, whose GPU memory is the CPU's."""
+    monkeypatch.setenv("RVM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt.module())
+    monkeypatch.setattr(cuda, "require", lambda device, kind: None)
+    monkeypatch.setattr(cuda, "use", lambda device: contextlib.nullcontext())
+    monkeypatch.setattr(cuda, "stream", lambda device: 7)
+    monkeypatch.setattr(cuda, "gpu", lambda device: GPU)
+    monkeypatch.setattr(cuda, "version", lambda: "12.8")
+    return monkeypatch
+
+
+@pytest.fixture
+def build(machine, tiny_model, tmp_path):
+    """Function that builds a plan for up to 3 cameras and returns its folder."""
+
+    def make(config=None, tell=lambda _: None, cameras=3, **options):
+        frames = torch.randint(0, 256, (2, 2, *SIZE, 3), dtype=torch.uint8)
+        write_engine(
+            tmp_path / "e", "tensorrt", InferenceStep(tiny_model, SIZE), tiny_model,
+            WeightsInfo("tiny", "untrained:tiny:0", False), frames, tolerance=1e-4, cameras=cameras, plan=config,
+            tell=tell, show=False, **options,
+        )  # fmt: skip
+        return tmp_path / "e"
+
+    return make
+
+
+def clip(length, cameras=1):
+    return torch.randint(0, 256, (length, cameras, *SIZE, 3), dtype=torch.uint8)
+
+
+def test_a_plan_runs_like_the_network_for_any_batch_and_swaps_two_states_in_place(build, tiny_model):
+    engine = load_engine(build())
+    for cameras in (1, 3, 2):
+        frames, state = clip(12, cameras), engine.init_state(cameras)
+        with torch.inference_mode():
+            expected, _ = tiny_model.forward_clip(frames.transpose(0, 1))
+        places = []
+        for t in range(12):
+            before = state.clone()
+            features, new_state = engine.step(frames[t], state)
+            assert torch.equal(state, before), "the given state is left as it was"
+            assert float((features - expected[:, t]).norm() / expected[:, t].norm()) < 1e-5
+            state = new_state
+            places.append(state.data_ptr())
+        assert places[::2] == places[:1] * 6
+        assert places[1::2] == places[1:2] * 6
+        assert places[0] != places[1]
+
+
+def test_a_state_from_elsewhere_is_copied_in(build, tiny_model):
+    engine = load_engine(build())
+    frames = clip(3)
+    _, first = engine.step(frames[0], engine.init_state(1))
+    kept = first.clone()
+    engine.step(frames[1], first)
+    again, _ = engine.step(frames[2], kept)
+    with torch.inference_mode():
+        expected, _ = tiny_model.forward_clip(torch.stack([frames[0], frames[2]], dim=1))
+    torch.testing.assert_close(again, expected[:, 1], rtol=1e-4, atol=1e-5)
+
+
+def test_cameras_that_come_and_go_keep_their_own_past(build, tiny_model):
+    engine = load_engine(build())
+    states, seen = CameraStates(engine), {name: [] for name in "abc"}
+    for names in ("ab", "ab", "a", "c", "a", "ab", "abc", "b", "c", "abc", "ba"):
+        frames = clip(1, len(names))[0]
+        features = states.step(list(names), frames)
+        for row, name in enumerate(names):
+            seen[name].append(frames[row])
+            with torch.inference_mode():
+                expected, _ = tiny_model.forward_clip(torch.stack(seen[name])[None])
+            torch.testing.assert_close(features[row], expected[0, -1], rtol=1e-4, atol=1e-4)
+    states.reset("a")
+    assert (states.age("a"), states.age("b")) == (0, len(seen["b"]))
+
+
+def test_the_manifest_tells_gpu_and_versions_and_the_graph_is_strongly_typed(build):
+    manifest = EngineManifest.read(build())
+    assert manifest.gpu == Gpu(*GPU)
+    assert manifest.built_with["tensorrt"] == fake_tensorrt.__version__
+    assert manifest.built_with["cuda"] == "12.8"
+    assert list(manifest.files) == ["step.plan"]
+
+
+def test_progress_is_told_and_the_timing_cache_is_kept(build, tmp_path):
+    said = []
+    folder = build(tell=said.append)
+    assert said[0] == "TensorRT: Building"
+    assert "TensorRT: Timing, 50 %" in said
+    (cache,) = (tmp_path / "cache" / "tensorrt").iterdir()
+    assert cache.read_bytes() == b"+measured"
+    assert b'"cache": ""' in (folder / "step.plan").read_bytes()
+    folder.rename(tmp_path / "first")
+    assert b'"cache": "+measured"' in (build() / "step.plan").read_bytes()
+    assert cache.read_bytes() == b"+measured+measured"
+
+
+def test_another_gpu_is_refused_unless_the_plan_is_for_all(build, machine, tmp_path):
+    folder = build()
+    machine.setattr(cuda, "gpu", lambda device: ("Another GPU", "8.9"))
+    machine.setattr(TensorRtEngine, "__init__", lambda *_, **__: pytest.fail("it was loaded"))
+    with pytest.raises(EngineError, match=r"built on Fake GPU \(9.0\) for the same, got Another GPU \(8.9\)"):
+        load_engine(folder)
+
+
+def test_a_plan_for_all_gpus_runs_from_ampere_on(build, machine):
+    folder = build(PlanConfig(hardware_compatible=True))
+    assert b'"hardware": 1' in (folder / "step.plan").read_bytes()
+    machine.setattr(cuda, "gpu", lambda device: ("Another GPU", "8.9"))
+    assert load_engine(folder).info.kind == "tensorrt"
+    machine.setattr(cuda, "gpu", lambda device: ("Old GPU", "7.5"))
+    with pytest.raises(EngineError, match="for one of compute capability 8.0 or above, got Old GPU"):
+        load_engine(folder)
+
+
+@pytest.mark.parametrize("version", ["10.15.0.0", "11.4.0.106"])
+def test_another_version_of_tensorrt_is_refused(build, machine, version):
+    folder = build()
+    machine.setitem(sys.modules, "tensorrt", fake_tensorrt.module(version))
+    with pytest.raises(EngineError, match=f"needs TensorRT 10.16.1.11, got {version}; export it on this machine"):
+        load_engine(folder)
+
+
+def test_a_version_compatible_plan_runs_on_later_versions_and_on_the_lean_runtime(build, machine):
+    folder = build(PlanConfig(version_compatible=True))
+    for version in ("10.16.1.11", "11.4.0.106"):
+        machine.setitem(sys.modules, "tensorrt", fake_tensorrt.module(version))
+        assert load_engine(folder).info.version_compatible
+    machine.setitem(sys.modules, "tensorrt", fake_tensorrt.module("10.2.0.0"))
+    with pytest.raises(EngineError, match="needs TensorRT 10.16.1.11 or later, got 10.2.0.0"):
+        load_engine(folder)
+    machine.setitem(sys.modules, "tensorrt", None)
+    machine.setitem(sys.modules, "tensorrt_lean", fake_tensorrt.module())
+    assert load_engine(folder).info.kind == "tensorrt"
+
+
+def test_without_tensorrt_the_remedy_is_told(build, machine):
+    folder = build()
+    machine.setitem(sys.modules, "tensorrt", None)
+    machine.setitem(sys.modules, "tensorrt_lean", None)
+    with pytest.raises(EngineError, match=r"TensorRT cannot be imported.*docs/tensorrt.md"):
+        load_engine(folder)
+
+
+def repaired(folder, **changes):
+    manifest = EngineManifest.read(folder)
+    files = {name: file_digest(folder / name).hex() for name in manifest.files}
+    dataclasses.replace(manifest, files=files, **changes).write(folder)
+
+
+def test_a_plan_that_is_not_what_the_manifest_tells_is_refused(build):
+    folder = build()
+    repaired(folder, dim=48)
+    with pytest.raises(EngineError, match="the plan is not the step that the manifest tells"):
+        load_engine(folder)
+    repaired(folder, dim=24, cameras=4)
+    with pytest.raises(EngineError, match="got a plan for 3 cameras, expected 4"):
+        load_engine(folder)
+    (folder / "step.plan").write_bytes(b"no plan")
+    repaired(folder, cameras=3)
+    with pytest.raises(EngineError, match=r"refuses the plan \(magic tag does not match\)"):
+        load_engine(folder)
+
+
+def test_a_graph_that_tensorrt_does_not_take_is_told_in_its_words(build, machine, tmp_path):
+    machine.setattr(fake_tensorrt.OnnxParser, "parse_from_file", lambda self, model: setattr(self, "_error", "op Q"))
+    with pytest.raises(EngineError, match=r"does not take the graph \(op Q\)"):
+        build()
+    assert not (tmp_path / "e").exists()
+
+
+def test_a_plan_that_cannot_be_built_is_told_in_tensorrts_words(build, machine, tmp_path):
+    machine.setattr(fake_tensorrt.OnnxParser, "parse_from_file", lambda self, model: self._network.__setattr__(
+        "_graph", b"unbuildable") or True)  # fmt: skip
+    with pytest.raises(EngineError, match=r"cannot build it \(no kernel for node X\)"):
+        build()
+    assert not (tmp_path / "e").exists()
+
+
+def test_other_weights_are_put_into_a_refittable_plan(build, tiny_model, tmp_path):
+    from rvm_model.engines import onnx_graph
+
+    folder = build(PlanConfig(refit=True))
+    with torch.no_grad():
+        tiny_model.cls_token.add_(1.0)
+    graph = onnx_graph.save(onnx_graph.build(InferenceStep(tiny_model, SIZE)), tmp_path / "new.onnx")[0]
+    info = load_engine(folder).info
+    refit_plan(graph, folder / "step.plan", info)
+    repaired(folder)
+    frames = clip(1)[0]
+    engine = load_engine(folder)
+    with torch.inference_mode():
+        expected, _ = tiny_model.step(frames)
+    torch.testing.assert_close(engine.step(frames, engine.init_state(1))[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_plan_without_refit_is_told(build, tmp_path):
+    folder = build()
+    with pytest.raises(EngineError, match="cannot be refitted.*build it with --refit"):
+        refit_plan(tmp_path / "any.onnx", folder / "step.plan", load_engine(folder).info)
+
+
+def test_a_node_never_builds_a_plan_unasked(machine, tiny_config, tmp_path):
+    machine.setitem(__import__("rvm_model.config").config.PRESETS, "tiny", tiny_config)
+    words = {"model": "untrained:tiny", "size": SIZE, "device": "cpu", "cameras": 2}
+    with pytest.raises(EngineError, match="no tensorrt engine for 32x48, 2 cameras, is in the cache; set build_if_m"):
+        choose_engine("tensorrt", **words)
+    said = []
+    built = choose_engine("tensorrt", **words, build_if_missing=True, tell=said.append)
+    assert (built.info.precision, built.info.cameras) == ("fp16", 2)
+    assert any("TensorRT: Building" in line for line in said)
+    said.clear()
+    assert choose_engine("tensorrt", **words, tell=said.append).info == built.info
+    assert said == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_without_a_gpu_it_is_told():
+    with pytest.raises(EngineError, match="tensorrt runs on device cuda, got cpu"):
+        cuda.require("cpu", "tensorrt")
+    with pytest.raises(EngineError, match="sees 0 CUDA devices; install a CUDA build of torch and a driver"):
+        cuda.require("cuda:0", "tensorrt")

@@ -1,0 +1,103 @@
+"""Images come out of bags as they went in; what cannot be read is told."""
+
+import cv2
+import numpy as np
+import pytest
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from rvm_training.data.bag import BagError, image_topics, is_bag, read_images
+from rvm_training.export.frames import calibration_clips, comparison_frames
+
+STORE = get_typestore(Stores.ROS2_HUMBLE)
+TYPES = STORE.types
+
+
+def header():
+    return TYPES["std_msgs/msg/Header"](TYPES["builtin_interfaces/msg/Time"](1, 0), "camera")
+
+
+def raw(frame, encoding):
+    data = frame[..., ::-1] if encoding == "bgr8" else frame
+    height, width = frame.shape[:2]
+    return TYPES["sensor_msgs/msg/Image"](
+        header(), height, width, encoding, 0, 3 * width, np.ascontiguousarray(data).reshape(-1)
+    )
+
+
+def png(frame):
+    data = cv2.imencode(".png", frame[..., ::-1])[1].reshape(-1)
+    return TYPES["sensor_msgs/msg/CompressedImage"](header(), "png", data)
+
+
+def write(path, topics, storage=StoragePlugin.MCAP):
+    """A bag of topic to messages; the messages of all topics in turn."""
+    with Writer(path, version=9, storage_plugin=storage) as writer:
+        connections = {
+            topic: writer.add_connection(topic, messages[0].__msgtype__, typestore=STORE)
+            for topic, messages in topics.items()
+        }
+        for index in range(max(len(messages) for messages in topics.values())):
+            for topic, messages in topics.items():
+                if index < len(messages):
+                    data = STORE.serialize_cdr(messages[index], messages[index].__msgtype__)
+                    writer.write(connections[topic], 1_000_000 * index, data)
+    return path
+
+
+@pytest.fixture
+def frames():
+    return np.random.default_rng(0).integers(0, 256, (80, 24, 40, 3), np.uint8)
+
+
+@pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
+def test_chosen_images_of_a_topic_come_out_as_they_went_in(frames, tmp_path, storage):
+    path = write(
+        tmp_path / "bag",
+        {
+            "/front": [raw(frame, "bgr8") for frame in frames[:9]],
+            "/rear/compressed": [png(frame) for frame in frames[:5]],
+            "/text": [TYPES["std_msgs/msg/String"]("hello")],
+        },
+        storage,
+    )
+    assert is_bag(path)
+    assert image_topics(path) == {"/front": 9, "/rear/compressed": 5}
+    assert np.array_equal(read_images(path, "/front", [1, 4, 8]), frames[[1, 4, 8]])
+    assert np.array_equal(read_images(path, "/rear/compressed", range(2, 5)), frames[2:5])
+
+
+def test_more_images_than_there_are_is_told(frames, tmp_path):
+    path = write(tmp_path / "bag", {"/front": [raw(frame, "rgb8") for frame in frames[:3]]})
+    with pytest.raises(BagError, match="got 1 of 2 images of /front; the bag ends before"):
+        read_images(path, "/front", [2, 3])
+
+
+def test_a_bag_without_images_and_a_broken_one_are_told(tmp_path):
+    path = write(tmp_path / "bag", {"/text": [TYPES["std_msgs/msg/String"]("hello")]})
+    with pytest.raises(BagError, match=r"got messages of \['std_msgs/msg/String'\], expected some of sensor_msgs"):
+        image_topics(path)
+    (path / "metadata.yaml").write_text("no: bag")
+    with pytest.raises(BagError, match="is no bag that can be read"):
+        image_topics(path)
+
+
+def test_an_image_that_cannot_be_decoded_is_told(frames, tmp_path):
+    message = png(frames[0])
+    message.data[8:] = 0
+    path = write(tmp_path / "bag", {"/front": [message]})
+    with pytest.raises(BagError, match="image 0 of /front cannot be decoded"):
+        read_images(path, "/front", [0])
+
+
+def test_engines_are_calibrated_and_compared_on_bags(frames, tmp_path):
+    path = write(
+        tmp_path / "bag",
+        {"/front": [raw(frame, "rgb8") for frame in frames], "/rear": [raw(frame, "bgr8") for frame in frames[:20]]},
+    )
+    alone, both = calibration_clips([], (24, 40)), calibration_clips([path], (24, 40))
+    assert len(both) == len(alone) + 2 * 8, "each image topic is a video"
+    assert np.array_equal(both[len(alone)], frames[:16])
+    assert np.array_equal(both[len(alone) + 7], frames[64:80])
+    shown = comparison_frames(path, 64, 2, (24, 40))
+    assert np.array_equal(shown[:, 1], frames[1:65])

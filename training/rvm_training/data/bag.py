@@ -1,0 +1,89 @@
+"""Images of ROS bags, without ROS: rosbag2 folders (sqlite3, MCAP) and ROS 1 files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.image import ImageError, message_to_cvimage
+from rosbags.interfaces import Connection
+from rosbags.typesys import Stores, get_typestore
+
+IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+"""Message types that hold pictures."""
+
+
+class BagError(ValueError):
+    """A bag that cannot be read, or has no images. The message says what was found and what was expected."""
+
+
+def is_bag(path: Path) -> bool:
+    """Whether a path is a bag and not a video: a folder with metadata.yaml, or a file .bag."""
+    return (path / "metadata.yaml").is_file() or path.suffix == ".bag"
+
+
+def image_topics(path: Path) -> dict[str, int]:
+    """Image topics of a bag and how many messages each has.
+
+    Raises:
+        BagError: the bag cannot be read, or has no images.
+    """
+    with _open(path) as reader:
+        topics: dict[str, int] = {}
+        for connection in _images(reader):
+            topics[connection.topic] = topics.get(connection.topic, 0) + connection.msgcount
+        if not any(topics.values()):
+            others = sorted({connection.msgtype for connection in reader.connections})
+            raise BagError(f"{path}: got messages of {others}, expected some of {', '.join(IMAGES)}")
+        return topics
+
+
+def read_images(path: Path, topic: str, indices: Sequence[int]) -> list[npt.NDArray[np.uint8]]:
+    """Decode some messages of an image topic, by their place in the order of recording.
+
+    Args:
+        path: the bag.
+        topic: one of `image_topics`.
+        indices: ascending.
+
+    Returns:
+        uint8 RGB [H, W, 3] each.
+
+    Raises:
+        BagError: the bag or an image cannot be read, or the topic has fewer messages.
+    """
+    wanted, images = set(indices), []
+    with _open(path) as reader:
+        connections = [connection for connection in _images(reader) if connection.topic == topic]
+        for index, (connection, _, data) in enumerate(reader.messages(connections)):
+            if index in wanted:
+                message: Any = reader.deserialize(data, connection.msgtype)
+                try:
+                    images.append(np.asarray(message_to_cvimage(message, "rgb8"), dtype=np.uint8))
+                except (ImageError, ValueError, AssertionError, cv2.error) as error:  # It asserts that OpenCV decoded.
+                    raise BagError(f"{path}: image {index} of {topic} cannot be decoded ({error})") from error
+                if len(images) == len(wanted):
+                    break
+    if len(images) < len(wanted):
+        raise BagError(f"{path}: got {len(images)} of {len(wanted)} images of {topic}; the bag ends before")
+    return images
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[AnyReader]:
+    try:
+        # Bags before ROS 2 Iron do not carry the definitions of their messages.
+        with AnyReader([path], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as reader:
+            yield reader
+    except AnyReaderError as error:
+        raise BagError(f"{path}: is no bag that can be read ({error})") from error
+
+
+def _images(reader: AnyReader) -> Iterable[Connection]:
+    return (connection for connection in reader.connections if connection.msgtype in IMAGES)
