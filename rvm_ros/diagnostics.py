@@ -88,7 +88,7 @@ def camera_status(
         "state_age_frames": state_age,
         **{name: f"{value:.2f}" for name, value in counts.latency.summary().items()},
         "engine": f"{info.kind} {info.arithmetic} {info.width}x{info.height}",
-        "device": info.device,
+        "device": info.place,
         "weights": info.weights,
         "trained": info.trained,
     }

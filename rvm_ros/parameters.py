@@ -92,7 +92,8 @@ PERCEPTION_PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "device",
         "auto",
-        "Where the engine runs: cpu, cuda, cuda:N, or auto: CUDA where torch sees it and runs the model, else cpu",
+        "Where the engine runs: cpu, cuda, cuda:N, xpu (an Intel GPU, by OpenVINO), or auto: CUDA where torch sees it "
+        "and may run the engine there, else cpu",
     ),
     ParameterSpec(
         "image_size",

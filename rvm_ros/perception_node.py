@@ -155,7 +155,7 @@ class PerceptionNode(LifecycleNode):
         )
         info = engine.info
         self.get_logger().info(
-            f"engine: {info.kind} {info.arithmetic} on {info.device}, {torch.get_num_threads()} threads, input "
+            f"engine: {info.kind} {info.arithmetic} on {info.place}, {torch.get_num_threads()} threads, input "
             f"{info.height}x{info.width}, features {info.grid[0]}x{info.grid[1]}x{info.dim}, weights "
             f"{info.weights}, ready after {time.monotonic() - start_s:.1f} s"
         )

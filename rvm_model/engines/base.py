@@ -43,8 +43,15 @@ class EngineInfo:
     """Largest batch; None takes any."""
     version_compatible: bool = False
     """Whether a TensorRT plan was built for later versions too."""
+    processor: str = ""
+    """Where it computes, if not on `device`: `xpu` for an Intel GPU whose inputs and outputs lie on the host."""
     rest: str = "fp32"
     """Arithmetic of what `precision` leaves out: attention, norms, sums."""
+
+    @property
+    def place(self) -> str:
+        """Where it computes."""
+        return self.processor or self.device
 
     @property
     def arithmetic(self) -> str:

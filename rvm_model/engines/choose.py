@@ -55,7 +55,8 @@ def choose_engine(
             fastest of those that are installed.
         model: weights, as `rvm_model.load_weights` takes them; not read for a folder.
         size: height and width of the frames; not read for a folder.
-        device: `cpu`, `cuda`, `cuda:N`, or `auto`: CUDA where torch sees it and the engine may run there.
+        device: `cpu`, `cuda`, `cuda:N`, `xpu` (an Intel GPU, by OpenVINO), or `auto`: CUDA where torch sees it and the
+            engine may run there, else the CPU.
         threads: CPU threads; 0 takes as many as torch does.
         cameras: largest batch that a TensorRT engine is built for.
         build_if_missing: let a TensorRT engine be built here, which takes minutes of the GPU.
@@ -69,6 +70,8 @@ def choose_engine(
         device = "cuda" if torch.cuda.is_available() and choice in ("", TORCH, "tensorrt") else "cpu"
     if not choice and device == "cpu":
         choice = _default(tell)
+    if not choice and device == "xpu":
+        choice = "openvino"
     if choice in ("", TORCH):
         network, weights = load_weights(model)
         return TorchEngine(network, weights, size=size, device=device)

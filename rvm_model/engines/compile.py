@@ -16,7 +16,7 @@ from rvm_model.engines.base import EngineInfo
 from rvm_model.engines.layers import layer_errors, watched
 from rvm_model.engines.load import run_engine
 from rvm_model.engines.manifest import EngineManifest, Gpu, Kind, Precision, Rest
-from rvm_model.engines.onnx_graph import QuantizedLinear
+from rvm_model.engines.onnx_graph import EightBits
 from rvm_model.engines.parity import Drift, measure
 from rvm_model.engines.tensorrt_build import PlanConfig, build_plan
 from rvm_model.hashing import file_digest
@@ -40,7 +40,7 @@ def write_engine(
     tolerance: float,
     precision: Precision = "fp32",
     rest: Rest = "fp32",
-    quantized: Mapping[nn.Linear, QuantizedLinear] | None = None,
+    quantized: Mapping[nn.Linear, EightBits] | None = None,
     cameras: int | None = None,
     device: str = "cpu",
     plan: PlanConfig | None = None,

@@ -25,7 +25,7 @@ def load_engine(folder: str | Path, *, device: str = "cpu", threads: int = 0) ->
 
     Args:
         folder: the engine's folder.
-        device: `cpu`, `cuda` or `cuda:N`.
+        device: `cpu`, `cuda`, `cuda:N`, or `xpu` for an Intel GPU.
         threads: CPU threads; 0 takes as many as torch does.
 
     Raises:

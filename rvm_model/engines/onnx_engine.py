@@ -33,6 +33,11 @@ class OnnxEngine:
         options.intra_op_num_threads = threads
         # Threads that spin while they wait slow down everything else on a robot's CPU.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if self._device.type not in ("cpu", "cuda"):
+            raise EngineError(f"engine: onnx runs on cpu or cuda, got {info.device}; export for openvino")
+        if info.precision == "fp8":
+            # It takes float8 for integers where it joins nodes to integer products, and then refuses its own graph.
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
         provider = "CUDAExecutionProvider" if self._device.type == "cuda" else "CPUExecutionProvider"
         if provider not in onnxruntime.get_available_providers():
             raise EngineError(

@@ -38,7 +38,11 @@ EXTERNAL_BYTES = 2**31 - 2**20
 
 Array = npt.NDArray[Any]
 _TYPES: dict[str, int] = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
-_TORCH_TYPES: dict[int, torch.dtype] = {TensorProto.FLOAT16: torch.float16, TensorProto.BFLOAT16: torch.bfloat16}
+_TORCH_TYPES: dict[int, torch.dtype] = {
+    TensorProto.FLOAT16: torch.float16,
+    TensorProto.BFLOAT16: torch.bfloat16,
+    TensorProto.FLOAT8E4M3FN: torch.float8_e4m3fn,
+}
 
 
 @dataclass(frozen=True)
@@ -61,9 +65,23 @@ class QuantizedLinear:
     """[out]."""
 
 
+@dataclass(frozen=True)
+class Float8Linear:
+    """A linear layer in float8 (e4m3): W x ~ (weight_scale * weight) @ (scale * q), with q = x / scale in float8."""
+
+    scale: float
+    weight: torch.Tensor
+    """float8_e4m3fn [out, in]."""
+    weight_scale: npt.NDArray[np.float32]
+    """[out]."""
+
+
+EightBits = QuantizedLinear | Float8Linear
+
+
 def build(
     step: InferenceStep,
-    quantized: Mapping[nn.Linear, QuantizedLinear] | None = None,
+    quantized: Mapping[nn.Linear, EightBits] | None = None,
     *,
     rest: Rest = "fp32",
     signed: bool = False,
@@ -122,16 +140,17 @@ class _Graph:
         self.nodes.append(helper.make_node(operator, inputs, names, name=name, **attributes))
         return names
 
-    def constant(self, name: str, value: Array, dtype: int = TensorProto.FLOAT) -> str:
-        """Add a constant, once for each name, as float16 or bfloat16 where `dtype` says so."""
+    def constant(self, name: str, value: Array | torch.Tensor, dtype: int = TensorProto.FLOAT) -> str:
+        """Add a constant, once for each name, in the narrow type where `dtype` or the tensor's own type says so."""
         if name not in self.constants:
-            value = np.ascontiguousarray(value)
-            if dtype in _TORCH_TYPES:  # numpy has no bfloat16
-                narrow = torch.from_numpy(value).to(_TORCH_TYPES[dtype])
-                raw = narrow.view(torch.int16).numpy().tobytes()
+            if isinstance(value, np.ndarray) and dtype in _TORCH_TYPES:
+                value = torch.from_numpy(np.ascontiguousarray(value)).to(_TORCH_TYPES[dtype])
+            if isinstance(value, torch.Tensor):  # numpy has neither bfloat16 nor float8
+                dtype = next(key for key, narrow in _TORCH_TYPES.items() if narrow == value.dtype)
+                raw = value.contiguous().view(torch.uint8 if value.itemsize == 1 else torch.int16).numpy().tobytes()
                 self.constants[name] = helper.make_tensor(name, dtype, value.shape, raw, raw=True)
             else:
-                self.constants[name] = numpy_helper.from_array(value, name)
+                self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
         return name
 
 
@@ -142,7 +161,7 @@ class _Step:
         self,
         graph: _Graph,
         step: InferenceStep,
-        quantized: Mapping[nn.Linear, QuantizedLinear],
+        quantized: Mapping[nn.Linear, EightBits],
         dtype: int,
         signed: bool,
     ) -> None:
@@ -239,9 +258,12 @@ class _Step:
         """x W^T + b, both scaled per output."""
         factor = np.broadcast_to(np.asarray(scale, np.float32), linear.out_features)
         bias = None if linear.bias is None else _array(linear.bias) * factor
-        if (eight_bits := self.quantized.get(linear)) is not None:
-            x, weight, shift = self.in_eight_bits(x, eight_bits, factor, name)
+        layer = self.quantized.get(linear)
+        if isinstance(layer, QuantizedLinear):
+            x, weight, shift = self.in_eight_bits(x, layer, factor, name)
             bias = shift if bias is None else bias + shift
+        elif isinstance(layer, Float8Linear):
+            x, weight = self.in_float8(x, layer, factor, name)
         else:
             x = self.in_type(x)
             weight = self.graph.constant(f"{name}.weight", _array(linear.weight).T * factor, self.dtype)
@@ -267,6 +289,18 @@ class _Step:
         weight_scale = constant(f"{name}.weight_scale", layer.weight_scale / scale * factor, self.dtype)
         weight = constant(f"{name}.weight_quantized", layer.weight.T)
         return x, self.dequantized(weight, weight_scale, f"{name}.weight", axis=1), shift * factor
+
+    def in_float8(self, x: str, layer: Float8Linear, factor: Array, name: str) -> tuple[str, str]:
+        """Input and weight of a product in float8."""
+        constant = self.graph.constant
+        scale = constant(f"{name}.input_scale_in", np.array(layer.scale, np.float32))
+        zero = constant("zero_float8", torch.zeros((), dtype=torch.float8_e4m3fn))
+        x = self.one("QuantizeLinear", [self.in_float(x), scale, zero], f"{name}.input_quantized")
+        scale = constant(f"{name}.input_scale", np.array(layer.scale, np.float32), self.dtype)
+        x = self.dequantized(x, scale, f"{name}.input")
+        weight_scale = constant(f"{name}.weight_scale", layer.weight_scale * factor, self.dtype)
+        weight = constant(f"{name}.weight_quantized", layer.weight.T)
+        return x, self.dequantized(weight, weight_scale, f"{name}.weight", axis=1)
 
     @property
     def integers(self) -> type[np.integer[Any]]:

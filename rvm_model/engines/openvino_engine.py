@@ -1,4 +1,4 @@
-"""The engine that runs a compiled graph with OpenVINO on a CPU. The only file that imports openvino."""
+"""The engine that runs a compiled graph with OpenVINO, on a CPU or an Intel GPU. Nothing else imports openvino."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rvm_model.engines.base import FEATURES, FRAMES, STATE, EngineInfo
 from rvm_model.engines.manifest import EngineError
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
+_PLUGINS = {"cpu": "CPU", "xpu": "GPU"}
 
 
 def has_bf16() -> bool:
@@ -34,25 +35,33 @@ class OpenVinoEngine:
 
         Args:
             path: the .xml file, its .bin beside it.
-            info: what it holds; the device must be cpu.
+            info: what it holds; the device must be cpu, or xpu, torch's name for an Intel GPU. Frames and states are on
+                the host in both cases.
             threads: CPU threads.
 
         Raises:
-            EngineError: another device is asked for, or this runtime cannot load the graph.
+            EngineError: another device is asked for or there is no Intel GPU, or this runtime cannot load the graph.
         """
-        if torch.device(info.device).type != "cpu":
-            raise EngineError(f"engine: openvino runs on device cpu, got {info.device}; export for tensorrt or onnx")
+        kind = torch.device(info.device).type
+        if kind not in _PLUGINS:
+            raise EngineError(f"engine: openvino runs on cpu or xpu, got {info.device}; export for tensorrt or onnx")
+        core, plugin = openvino.Core(), _PLUGINS[kind]
+        if plugin not in {device.split(".")[0] for device in core.available_devices}:
+            raise EngineError(
+                f"engine: OpenVINO sees {', '.join(core.available_devices)} here, expected {plugin} for {info.device}; "
+                "install Intel's GPU driver, or use device cpu"
+            )
+        if kind == "xpu":
+            info = dataclasses.replace(info, device="cpu", processor="xpu")
+        # Float32 means float32: by itself the runtime takes narrower types on processors that have them.
+        if info.rest == "bf16" and (kind == "xpu" or not has_bf16()):
+            info = dataclasses.replace(info, rest="fp32")
         self._info = info
-        # Float32 means float32: by itself the runtime takes bfloat16 on processors that have it.
-        if info.rest == "bf16" and not has_bf16():
-            self._info = info = dataclasses.replace(info, rest="fp32")
-        settings = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": _HINTS[info.rest],
-            "INFERENCE_NUM_THREADS": threads,
-        }
+        settings: dict[str, str | int] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _HINTS[info.rest]}
+        if kind == "cpu":
+            settings["INFERENCE_NUM_THREADS"] = threads
         try:
-            compiled = openvino.Core().compile_model(path, "CPU", settings)
+            compiled = core.compile_model(path, plugin, settings)
         except RuntimeError as error:
             raise EngineError(
                 f"{path}: openvino {openvino.__version__} cannot load it ({error}); export the engine again"

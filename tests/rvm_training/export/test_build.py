@@ -93,9 +93,23 @@ def test_a_runtime_that_is_not_installed_is_told(folder, monkeypatch):
         load_engine(folder)
 
 
-def test_another_device_is_refused(folder):
-    with pytest.raises(EngineError, match="cuda"):
-        load_engine(folder, device="cuda:0")
+@pytest.mark.parametrize(
+    ("kind", "device", "message"),
+    [
+        ("onnx", "cuda:0", "has no CUDAExecutionProvider.*install onnxruntime-gpu, or use device cpu"),
+        ("onnx", "xpu", "onnx runs on cpu or cuda, got xpu; export for openvino"),
+        ("openvino", "cuda:0", "openvino runs on cpu or xpu, got cuda:0"),
+        ("openvino", "xpu", "OpenVINO sees CPU here, expected GPU for xpu; install Intel's GPU driver"),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused(checkpoint, tmp_path, kind, device, message, monkeypatch):
+    if device == "xpu":
+        monkeypatch.setattr("openvino.Core.available_devices", ["CPU"])
+    if kind == "onnx":
+        monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    export(str(checkpoint), tmp_path / "e", engine=kind, size=SIZE, steps=2, show=False)
+    with pytest.raises(EngineError, match=message):
+        load_engine(tmp_path / "e", device=device)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -128,7 +142,7 @@ def test_bf16_is_used_only_where_the_cpu_has_it_and_never_unasked(checkpoint, tm
 
 
 def test_calibration_without_eight_bits_is_refused(checkpoint, tmp_path):
-    with pytest.raises(ValueError, match="got calibration videos for fp32, expected them with int8 alone"):
+    with pytest.raises(ValueError, match="got calibration videos for fp32, expected them with int8 and fp8"):
         export(str(checkpoint), tmp_path / "e", engine="onnx", size=SIZE, calibration=[tmp_path / "v.mp4"], show=False)
 
 

@@ -1,10 +1,13 @@
 """Eight bits that cost little: weights rounded by what is seen, activations in ranges of their own."""
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
 
+from rvm_model.engines import EngineInfo
+from rvm_model.engines.onnx_engine import OnnxEngine
 from rvm_model.engines.onnx_graph import build, save
 from rvm_model.inference import InferenceStep
 from rvm_training.export.quantize import quantize, round_weights
@@ -107,3 +110,20 @@ def test_frames_darker_than_all_of_calibration_stay_near_too(model, tmp_path):
         (state,) = session.run(None, {"frames": frame[None].numpy(), "state": state})
     reference = run(step, frames)[-1].numpy()
     assert np.linalg.norm(state - reference) / np.linalg.norm(reference) < 0.05
+
+
+@pytest.mark.parametrize("rest", ["fp32", "fp16"])
+def test_the_graph_in_float8_stays_near_the_network(model, tmp_path, rest):
+    step = InferenceStep(model, SIZE)
+    layers = quantize(step, [clip(seed) for seed in range(10, 20)], float8=True, show=False)
+    proto = build(step, layers, rest=rest)
+    onnx.checker.check_model(proto, full_check=True)
+    types = {tensor.name: tensor.data_type for tensor in proto.graph.initializer}
+    assert types["encoder.0.mlp_in.weight_quantized"] == onnx.TensorProto.FLOAT8E4M3FN
+    info = EngineInfo("onnx", "w", True, "cpu", "fp8", *SIZE, 16, 24, rest=rest)
+    engine = OnnxEngine(save(proto, tmp_path / "step.onnx")[0], info, threads=1)
+    frames, state, worst = clip(5), engine.init_state(1), 0.0
+    for frame, reference in zip(frames, run(step, frames), strict=True):
+        features, state = engine.step(frame[None], state)
+        worst = max(worst, float((features - reference).norm() / reference.norm()))
+    assert 1e-4 < worst < 0.1

@@ -15,13 +15,14 @@ from rvm_model.weights import load_weights
 from rvm_training.export.frames import calibration_clips, comparison_frames
 from rvm_training.export.quantize import quantize
 
-TOLERANCE: dict[Precision, float] = {"fp32": 1e-4, "fp16": 5e-3, "bf16": 2e-2, "int8": 2e-2}
+TOLERANCE: dict[Precision, float] = {"fp32": 1e-4, "fp16": 5e-3, "bf16": 2e-2, "int8": 2e-2, "fp8": 1e-1}
 """Largest relative error of a step for each precision, where the user gives none."""
 RESTS: dict[tuple[Kind, Precision], tuple[Rest, ...]] = {
     ("onnx", "fp32"): ("fp32",),
     ("onnx", "fp16"): ("fp16",),
     ("onnx", "bf16"): ("bf16",),
     ("onnx", "int8"): ("fp32", "fp16"),
+    ("onnx", "fp8"): ("fp32", "fp16"),
     ("openvino", "fp32"): ("fp32",),
     ("openvino", "bf16"): ("bf16",),
     ("openvino", "int8"): ("fp32", "bf16"),
@@ -29,6 +30,7 @@ RESTS: dict[tuple[Kind, Precision], tuple[Rest, ...]] = {
     ("tensorrt", "fp16"): ("fp16",),
     ("tensorrt", "bf16"): ("bf16",),
     ("tensorrt", "int8"): ("fp16", "bf16", "fp32"),
+    ("tensorrt", "fp8"): ("fp16", "bf16", "fp32"),
 }
 """What may be left out of `precision` in which arithmetic: OpenVINO on a CPU has no float16."""
 BAR = 40
@@ -88,12 +90,14 @@ def export(
     if rest not in RESTS.get((engine, precision), ()):
         expected = ", ".join(f"{p} with {' or '.join(r)}" for (kind, p), r in RESTS.items() if kind == engine)
         raise ValueError(f"export: got {precision} with {rest} for {engine}, expected one of: {expected}")
-    if calibration and precision != "int8":
-        raise ValueError(f"export: got calibration videos for {precision}, expected them with int8 alone")
+    if calibration and precision not in ("int8", "fp8"):
+        raise ValueError(f"export: got calibration videos for {precision}, expected them with int8 and fp8 alone")
     model, weights = load_weights(name)
     frames = comparison_frames(video or (calibration[0] if calibration else None), steps, cameras, size)
     step = InferenceStep(model, size)
-    layers = quantize(step, calibration_clips(calibration, size), show=show) if precision == "int8" else None
+    layers = None
+    if precision in ("int8", "fp8"):
+        layers = quantize(step, calibration_clips(calibration, size), float8=precision == "fp8", show=show)
     return write_engine(
         out, engine, step, model, weights, frames, precision=precision, rest=rest,
         quantized=layers, cameras=cameras, tolerance=TOLERANCE[precision] if tolerance is None else tolerance,
@@ -105,7 +109,7 @@ def rest_of(engine: Kind, precision: Precision) -> Rest:
     """The fastest arithmetic for what is not in 8 bits, that this machine has."""
     if precision in ("fp16", "bf16"):
         return precision
-    if precision == "int8" and engine == "tensorrt":
+    if precision in ("int8", "fp8") and engine == "tensorrt":
         return "fp16"
     if precision == "int8" and engine == "openvino":
         from rvm_model.engines.openvino_engine import has_bf16

@@ -1,6 +1,6 @@
-"""Static int8 for the linear layers of a step: 8-bit activations and weights, scales from calibration frames.
+"""Static 8 bits for the linear layers of a step: activations and weights, with scales from calibration frames.
 
-What keeps the features near those of float32, at no cost at run time:
+What keeps the features of int8 near those of float32, at no cost at run time:
 
 - Each channel of an activation has a range of its own, around its own middle: the weights and the bias take it back
   (`QuantizedLinear`), so that the product is one of plain integers.
@@ -9,7 +9,7 @@ What keeps the features near those of float32, at no cost at run time:
 - Ranges are wider than what calibration saw. A range that fits tightly looks better on the calibration's own frames,
   and is several times worse on others.
 
-Attention itself, LayerNorm, GELU and the state stay in float32.
+Attention itself, LayerNorm, GELU and the state keep the precision of the rest.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from rvm_model.engines.onnx_graph import QuantizedLinear
+from rvm_model.engines.onnx_graph import EightBits, Float8Linear, QuantizedLinear
 from rvm_model.inference import CoreBlock, InferenceStep
 
 DAMPING = 0.01
@@ -53,17 +53,27 @@ class _Seen:
 
 
 @torch.inference_mode()
-def quantize(step: InferenceStep, clips: Sequence[Tensor], *, show: bool = True) -> dict[nn.Linear, QuantizedLinear]:
+def quantize(
+    step: InferenceStep, clips: Sequence[Tensor], *, float8: bool = False, show: bool = True
+) -> dict[nn.Linear, EightBits]:
     """Calibrate and quantize.
 
     Args:
         step: the float32 step; it is left as it is.
         clips: calibration frames uint8 [steps, H, W, 3] each, of what the robot will see; the state runs through each.
+        float8: take float8 (e4m3) instead of integers: one scale for a layer's input and one for each of its outputs.
         show: draw progress bars.
 
     Returns:
-        The step's linear layers in 8 bits, but for those that stay in float32.
+        The step's linear layers in 8 bits, but for those that stay in the precision of the rest.
     """
+    seen = _calibrate(step, clips, show)
+    rounding = _in_float8 if float8 else _in_integers
+    layers = tqdm(seen.items(), desc="rounding", unit="layer", disable=not show)
+    return {linear: rounding(linear, inputs) for linear, inputs in layers}
+
+
+def _calibrate(step: InferenceStep, clips: Sequence[Tensor], show: bool) -> dict[nn.Linear, _Seen]:
     seen = {linear: _Seen(linear.in_features) for linear in _layers(step)}
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -80,8 +90,7 @@ def quantize(step: InferenceStep, clips: Sequence[Tensor], *, show: bool = True)
     finally:
         for hook in hooks:
             hook.remove()
-    layers = tqdm(seen.items(), desc="rounding", unit="layer", disable=not show)
-    return {linear: _quantized(linear, inputs) for linear, inputs in layers}
+    return seen
 
 
 def _layers(step: InferenceStep) -> Iterator[nn.Linear]:
@@ -95,7 +104,7 @@ def _layers(step: InferenceStep) -> Iterator[nn.Linear]:
     return (module for module in step.modules() if isinstance(module, nn.Linear) and module not in kept)
 
 
-def _quantized(linear: nn.Linear, seen: _Seen) -> QuantizedLinear:
+def _in_integers(linear: nn.Linear, seen: _Seen) -> QuantizedLinear:
     width = seen.high - seen.low
     width = MARGIN * width.clamp(min=max(NARROWEST * float(width.mean()), 1e-6))
     gain = 255 / width
@@ -110,6 +119,15 @@ def _quantized(linear: nn.Linear, seen: _Seen) -> QuantizedLinear:
     return QuantizedLinear(
         gain.numpy(), offset.numpy(), rounded.to(torch.int8).numpy(), weight_scale.numpy(), shift.numpy()
     )
+
+
+def _in_float8(linear: nn.Linear, seen: _Seen) -> Float8Linear:
+    """Its numbers lie densest around zero, and reach far: neither offsets nor a margin are needed."""
+    largest = torch.finfo(torch.float8_e4m3fn).max
+    scale = max(float(seen.high.max()), -float(seen.low.min()), 1e-12) / largest
+    weight_scale = linear.weight.abs().amax(1).clamp(min=1e-12) / largest
+    weight = (linear.weight / weight_scale[:, None]).to(torch.float8_e4m3fn)
+    return Float8Linear(scale, weight, weight_scale.numpy())
 
 
 def round_weights(weight: Tensor, scale: Tensor, moment: Tensor, block: int = 64) -> Tensor:
