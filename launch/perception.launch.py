@@ -25,7 +25,9 @@ ARGUMENTS = [
     DeclareLaunchArgument("image", default_value="", description="Topic of the images, where there is one camera"),
     DeclareLaunchArgument("camera", default_value="", description="Name of that one camera, in the output topics"),
     DeclareLaunchArgument("model", default_value="", description="Weights: a preset's name or a path"),
-    DeclareLaunchArgument("engine", default_value="", description="torch, openvino, onnx, tensorrt or a folder of `rvm export`"),
+    DeclareLaunchArgument(
+        "engine", default_value="", description="torch, openvino, onnx, tensorrt or a folder of `rvm export`"
+    ),
     DeclareLaunchArgument("device", default_value="", description="Where the model runs: auto, cpu, cuda, cuda:1, ..."),
     DeclareLaunchArgument(
         "autostart",

@@ -107,11 +107,18 @@ def save_checkpoint(
 
 
 def is_trained(path: Path) -> bool:
-    """Whether a checkpoint that `load_checkpoint` accepts holds trained weights; a released `.npz` does."""
+    """Whether a checkpoint that `load_checkpoint` accepts holds trained weights; a released `.npz` does.
+
+    Raises:
+        CheckpointError: the file is no checkpoint.
+    """
     if path.suffix == ".npz":
         return True
-    with safe_open(path, framework="pt") as file:
-        return (file.metadata() or {}).get("trained") == "true"
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("trained") == "true"
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); expected .npz or .safetensors") from error
 
 
 def flax_arrays(model: RVM) -> dict[str, npt.NDArray[np.float32]]:

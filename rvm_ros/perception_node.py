@@ -145,6 +145,11 @@ class PerceptionNode(LifecycleNode):
             build_if_missing=value("build_if_missing"),
             tell=self.get_logger().info,
         )
+        count, most = len(self._cameras), engine.info.cameras
+        if most is not None and most < count:
+            raise ValueError(
+                f"engine: got {count} in the parameter cameras, expected at most {most}; export with --cameras {count}"
+            )
         perception = Perception(
             engine,
             PerceptionConfig(

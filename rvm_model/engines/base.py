@@ -118,7 +118,7 @@ class Engine(Protocol):
 
         Returns:
             (features, state), float32 [B, 1 + N, D] on the engine's device; the given state is left as it was. They
-            hold until the step after the next one of this batch size: an engine may swap two buffers of its own.
+            hold until the next step: an engine may swap two buffers of its own, which then belong to one caller.
 
         Raises:
             ValueError: another shape or type.

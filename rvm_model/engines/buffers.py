@@ -31,7 +31,11 @@ class _Slot:
 
 
 class StepBuffers:
-    """Runs a step in place for any batch size. What it returns holds until the step after the next one."""
+    """Runs a step in place for any batch size. What it returns holds until the next step, which may write there.
+
+    A step that is given the result of the one before reads that and writes the other state; one that is given a state
+    from elsewhere may write where the last result is.
+    """
 
     def __init__(self, info: EngineInfo, launch_for: Callable[[int], Launch]) -> None:
         """Nothing is allocated yet.
@@ -47,6 +51,12 @@ class StepBuffers:
 
     def step(self, frames: Tensor, state: Tensor) -> Tensor:
         """Take in checked frames [B, H, W, 3] and a state [B, T, D]; the features are one of the buffers."""
+        if self._device.type == "cuda":
+            with torch.cuda.device(self._device):
+                return self._step(frames, state)
+        return self._step(frames, state)
+
+    def _step(self, frames: Tensor, state: Tensor) -> Tensor:
         slot = self._slots.get(len(frames)) or self._new(len(frames))
         slot.frames.copy_(frames, non_blocking=True)
         source = next((i for i, buffer in enumerate(slot.states) if buffer.data_ptr() == state.data_ptr()), None)
@@ -82,6 +92,7 @@ class StepBuffers:
                 slot.launch(*step)
         torch.cuda.current_stream(self._device).wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # The stream is named: torch's own one for captures stays on the device of the first capture of the process.
+        with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
             slot.launch(*step)
         return graph

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -16,12 +18,10 @@ from filelock import FileLock
 from torch import Tensor
 from torch.nn import functional
 
-import rvm_model.engines.onnx_graph
-import rvm_model.inference
 from rvm_model.engines import cuda
 from rvm_model.engines.base import Engine
 from rvm_model.engines.load import PACKAGES, load_engine
-from rvm_model.engines.manifest import SCHEMA, EngineError, Kind
+from rvm_model.engines.manifest import SCHEMA, DamagedEngineError, EngineError, EngineManifest, Kind
 from rvm_model.engines.tensorrt_runtime import tensorrt
 from rvm_model.engines.torch_engine import TorchEngine
 from rvm_model.hashing import file_digest
@@ -67,7 +67,9 @@ def choose_engine(
         ValueError: choice, weights, size or device do not fit each other or this machine.
     """
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() and choice in ("", TORCH, "tensorrt") else "cpu"
+        kinds = ("", TORCH, "tensorrt")
+        kind = choice if choice in (*kinds, *CPU_KINDS) else EngineManifest.read(_folder(choice)).kind
+        device = "cuda" if torch.cuda.is_available() and kind in kinds else "cpu"
     if not choice and device == "cpu":
         choice = _default(tell)
     if not choice and device == "xpu":
@@ -80,13 +82,13 @@ def choose_engine(
             raise EngineError(
                 f"engine: {choice} needs {PACKAGES[choice]} and onnx; pip install onnx {PACKAGES[choice]}"
             )
-        wanted = _Wanted(choice, model, size)
+        wanted = _Wanted(choice, model, size, built_for=(version(PACKAGES[choice]),))
     elif choice == "tensorrt":
         cuda.require(device, "tensorrt")
         built_for = (*cuda.gpu(device), str(tensorrt().__version__))
         wanted = _Wanted("tensorrt", model, size, "fp16", cameras, device, built_for)
     else:
-        return load_engine(choice, device=device, threads=threads)
+        return load_engine(_folder(choice), device=device, threads=threads)
     return _cached(wanted, device=device, threads=threads, build=choice in CPU_KINDS or build_if_missing, tell=tell)
 
 
@@ -102,7 +104,17 @@ class _Wanted:
     device: str = "cpu"
     """Where it is built."""
     built_for: tuple[str, ...] = ()
-    """What of the machine it is bound to."""
+    """Runtime and machine that it is bound to."""
+
+
+def _folder(choice: str) -> Path:
+    folder = Path(choice).expanduser()
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"engine: no folder at {folder}; make one with `rvm export`, or give one of {TORCH}, "
+            f"{', '.join(CPU_KINDS)}, tensorrt"
+        )
+    return folder
 
 
 def _default(tell: Callable[[str], object]) -> str:
@@ -128,7 +140,7 @@ def _cached(wanted: _Wanted, *, device: str, threads: int, build: bool, tell: Ca
         if folder.exists():
             try:
                 return load_engine(folder, device=device, threads=threads)
-            except (EngineError, FileNotFoundError) as error:
+            except (DamagedEngineError, FileNotFoundError) as error:
                 if not build:
                     raise
                 refused = folder.with_suffix(".refused")
@@ -142,18 +154,25 @@ def _cached(wanted: _Wanted, *, device: str, threads: int, build: bool, tell: Ca
                 "build_if_missing once, which takes minutes, or give the folder of an `rvm export`"
             )
         _build(wanted, folder, tell)
-    return load_engine(folder, device=device, threads=threads)
+        return load_engine(folder, device=device, threads=threads)
 
 
 def _key(wanted: _Wanted) -> str:
     """Name of the cache's folder: another network, size, runtime or graph is another engine."""
-    sources = [Path(str(module.__file__)) for module in (rvm_model.engines.onnx_graph, rvm_model.inference)]
     content = [
         SCHEMA, wanted.kind, weights_info(wanted.model).identity, *wanted.size, wanted.precision, wanted.cameras,
-        *wanted.built_for, *(file_digest(path).hex() for path in sources),
+        *wanted.built_for, code_digest(),
     ]  # fmt: skip
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
     return f"{wanted.kind}-{wanted.size[0]}x{wanted.size[1]}-{digest}"
+
+
+@functools.cache
+def code_digest() -> str:
+    """Digest of this package's sources: the network, how weights are read, and the graph that is made of it."""
+    folder = Path(__file__).parents[1]
+    paths = sorted(folder.rglob("*.py"))
+    return hashlib.sha256(b"".join(file_digest(path) for path in paths)).hexdigest()
 
 
 def _build(wanted: _Wanted, folder: Path, tell: Callable[[str], object]) -> None:

@@ -88,14 +88,15 @@ def write_engine(
         )  # fmt: skip
         # OpenVINO takes its types at run time, the others from the graph.
         typed: Rest = "fp32" if kind == "openvino" else rest
-        signed = kind == "tensorrt"
-        graph = onnx_graph.build(step, quantized, rest=typed, signed=signed)
+        graph = onnx_graph.build(step, quantized, rest=typed, tensorrt=kind == "tensorrt")
         built_with = _compile(kind, graph, partial, info, plan or PlanConfig(), tell)
         drift = measure(run_engine(partial, kind, info), network, frames, show=show)
         if problem := _problem(drift, tolerance):
-            if debug_layers and (first := drift.beyond(tolerance)) is not None:
+            if debug_layers and kind == "tensorrt":
+                problem += "\nLayers are compared for onnx and openvino alone: export for onnx with the same precision"
+            elif debug_layers and (first := drift.beyond(tolerance)) is not None:
                 watch = watched(step)
-                graph = onnx_graph.build(step, quantized, rest=typed, signed=signed, watch=watch)
+                graph = onnx_graph.build(step, quantized, rest=typed, watch=watch)
                 errors = layer_errors(info, graph, step, frames, first)
                 problem += "\n" + _layers(errors, tolerance)
             raise ParityError(problem)

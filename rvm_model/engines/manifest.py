@@ -31,6 +31,10 @@ class EngineError(ValueError):
     """An engine folder that cannot be used here. The message says what was found, what was expected, what to do."""
 
 
+class DamagedEngineError(EngineError):
+    """An engine folder that is incomplete, changed, or of another version of this package."""
+
+
 @dataclass(frozen=True)
 class Parity:
     """Distance of the engine's features from those of the float32 network, over recurrent steps on the same frames."""
@@ -119,15 +123,23 @@ class EngineManifest:
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise EngineError(f"{path}: is no YAML ({error}); export the engine again") from error
+            raise DamagedEngineError(f"{path}: is no YAML ({error}); export the engine again") from error
         if not isinstance(values, dict):
-            raise EngineError(f"{path}: got {type(values).__name__}, expected keys and values; export the engine again")
+            raise DamagedEngineError(
+                f"{path}: got {type(values).__name__}, expected keys and values; export the engine again"
+            )
         if (schema := values.pop("schema", None)) != SCHEMA:
-            raise EngineError(
+            raise DamagedEngineError(
                 f"{path}: got schema {schema!r}, expected {SCHEMA}; the engine is of another version of rvm: use that "
                 "one, or export the engine again"
             )
         engine: EngineManifest = _build(cls, values, str(path))
+        sizes = engine.height, engine.width, engine.patch_size, engine.dim
+        if min(sizes) < 1 or engine.height % engine.patch_size or engine.width % engine.patch_size:
+            raise DamagedEngineError(
+                f"{path}: got height, width, patch_size and dim {sizes}, expected positive numbers and whole patches; "
+                "export the engine again"
+            )
         return engine
 
 
@@ -139,12 +151,16 @@ def check_files(folder: Path, manifest: EngineManifest) -> None:
     """
     present = {path.name for path in folder.iterdir()} - {MANIFEST}
     if missing := manifest.files.keys() - present:
-        raise EngineError(f"{folder}: {sorted(missing)} missing; copy the whole folder, or export the engine again")
+        raise DamagedEngineError(
+            f"{folder}: {sorted(missing)} missing; copy the whole folder, or export the engine again"
+        )
     if extra := present - manifest.files.keys():
-        raise EngineError(f"{folder}: {sorted(extra)} not in the manifest; an engine's folder holds nothing else")
+        raise DamagedEngineError(
+            f"{folder}: {sorted(extra)} not in the manifest; an engine's folder holds nothing else"
+        )
     for name, expected in manifest.files.items():
         if (got := file_digest(folder / name).hex()) != expected:
-            raise EngineError(
+            raise DamagedEngineError(
                 f"{folder / name}: got SHA-256 {got[:12]}..., expected {expected[:12]}...; the file was changed or cut "
                 "short: copy it again, or export the engine again"
             )
@@ -156,10 +172,10 @@ def _build(cls: type, values: Any, where: str) -> Any:
     names = [field.name for field in dataclasses.fields(cls)]
     required = [field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING]
     if not isinstance(values, Mapping):
-        raise EngineError(f"{where}: got {values!r}, expected keys and values; export the engine again")
+        raise DamagedEngineError(f"{where}: got {values!r}, expected keys and values; export the engine again")
     missing, unknown = set(required) - values.keys(), values.keys() - set(names)
     if missing or unknown:
-        raise EngineError(
+        raise DamagedEngineError(
             f"{where}: missing {sorted(missing)}, unknown {sorted(map(str, unknown))}; export the engine again"
         )
     return cls(**{name: _convert(hints[name], value, f"{where}: {name}") for name, value in values.items()})
@@ -181,5 +197,5 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         fits = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
     if not fits:
         expected = f"one of {', '.join(choices)}" if origin is Literal else getattr(hint, "__name__", str(hint))
-        raise EngineError(f"{where}: got {value!r}, expected {expected}; export the engine again")
+        raise DamagedEngineError(f"{where}: got {value!r}, expected {expected}; export the engine again")
     return float(value) if hint is float else value

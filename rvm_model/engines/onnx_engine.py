@@ -48,8 +48,7 @@ class OnnxEngine:
         if self._device.type == "cuda":
             settings = {
                 "device_id": str(self._device.index or 0),
-                # On torch's own stream, so that what torch does before and after stays in order without waiting.
-                "user_compute_stream": str(torch.cuda.current_stream(self._device).cuda_stream),
+                "use_tf32": "0",  # float32 means float32
             }
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=[(provider, settings)])
@@ -57,6 +56,12 @@ class OnnxEngine:
             raise EngineError(
                 f"{path}: onnxruntime {onnxruntime.__version__} cannot load it ({error}); export the engine again"
             ) from error
+
+        if self._session.get_providers()[0] != provider:
+            raise EngineError(
+                f"engine: onnxruntime {onnxruntime.__version__} could not start {provider} and fell back to "
+                f"{self._session.get_providers()[0]}; install the CUDA libraries that it names above, or use device cpu"
+            )
 
     @property
     def info(self) -> EngineInfo:
@@ -77,6 +82,9 @@ class OnnxEngine:
         for name, tensor, dtype in ((FRAMES, frames, np.uint8), (STATE, state, np.float32)):
             binding.bind_input(name, *place, dtype, tuple(tensor.shape), tensor.data_ptr())
         binding.bind_output(FEATURES, *place, np.float32, tuple(features.shape), features.data_ptr())
+        if self._device.type == "cuda":
+            # The runtime has a stream of its own, which does not wait for torch's.
+            torch.cuda.current_stream(self._device).synchronize()
         self._session.run_with_iobinding(binding)
         return features, features
 

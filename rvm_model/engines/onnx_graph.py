@@ -84,7 +84,7 @@ def build(
     quantized: Mapping[nn.Linear, EightBits] | None = None,
     *,
     rest: Rest = "fp32",
-    signed: bool = False,
+    tensorrt: bool = False,
     watch: Iterable[str] = (),
 ) -> onnx.ModelProto:
     """Write the graph of a step.
@@ -93,11 +93,12 @@ def build(
         step: the network, joined for inference at one size.
         quantized: linear layers of the step in 8 bits, written as QuantizeLinear and DequantizeLinear around them.
         rest: arithmetic of what is not in 8 bits.
-        signed: quantize inputs to int8 instead of uint8: the same numbers, and all that TensorRT takes.
+        tensorrt: what TensorRT asks for, with the same numbers: frames are cast before anything else reads them, and
+            inputs are quantized to int8 instead of uint8.
         watch: values of the graph, float32 [cameras, T, D], to give out too.
     """
     graph = _Graph()
-    _Step(graph, step, quantized or {}, _TYPES[rest], signed).write()
+    _Step(graph, step, quantized or {}, _TYPES[rest], tensorrt).write()
     size = [side * step.patch_size for side in step.grid]
     tokens = step.table.shape[1]
     inputs = [
@@ -119,7 +120,8 @@ def save(model: onnx.ModelProto, path: Path) -> list[Path]:
         onnx.checker.ValidationError: the graph is malformed.
     """
     external = path.with_suffix(".weights")
-    if model.ByteSize() > EXTERNAL_BYTES:
+    # Added up here: protobuf itself fails beyond its limit.
+    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) > EXTERNAL_BYTES:
         onnx.save_model(model, path, save_as_external_data=True, location=external.name, size_threshold=1024)
     else:
         onnx.save_model(model, path)
@@ -163,13 +165,13 @@ class _Step:
         step: InferenceStep,
         quantized: Mapping[nn.Linear, EightBits],
         dtype: int,
-        signed: bool,
+        tensorrt: bool,
     ) -> None:
         self.graph = graph
         self.step = step
         self.quantized = quantized
         self.dtype = dtype
-        self.signed = signed
+        self.tensorrt = tensorrt
         self.narrow: set[str] = set()
         """Names of what is in `dtype` and not in float32."""
         self.wide: set[str] = set()
@@ -200,10 +202,13 @@ class _Step:
 
     def tokens(self) -> str:
         step, (rows, columns), patch = self.step, self.step.grid, self.step.patch_size
-        x = self.reshape(FRAMES, [0, rows, patch, columns, patch * 3], "patches.cut")
+        # Bytes are a quarter to move on a CPU. TensorRT has them as inputs alone, and only a cast may read them.
+        x = self.one("Cast", [FRAMES], "patches.float", to=TensorProto.FLOAT) if self.tensorrt else FRAMES
+        x = self.reshape(x, [0, rows, patch, columns, patch * 3], "patches.cut")
         x = self.one("Transpose", [x], "patches.order", perm=[0, 1, 3, 2, 4])
         x = self.reshape(x, [0, rows * columns, patch * patch * 3], "patches")
-        x = self.one("Cast", [x], "patches.float", to=TensorProto.FLOAT)
+        if not self.tensorrt:
+            x = self.one("Cast", [x], "patches.float", to=TensorProto.FLOAT)
         x = self.one("Mul", [x, self.graph.constant("one_255th", np.array(1 / 255, np.float32))], "patches.unit")
         x = self.linear(x, step.patch_embedding, "patch_embedding")
         # A row of zeros in front, for the CLS token that the table holds.
@@ -276,7 +281,7 @@ class _Step:
         """Input and weight of a product of integers, and what to add to it."""
         constant = self.graph.constant
         offset, shift = layer.offset, layer.shift
-        if self.signed:
+        if self.tensorrt:
             offset = offset - np.float32(128)
             shift = shift + 128 * layer.weight_scale * layer.weight.sum(1, dtype=np.float32)
         x = self.one("Mul", [self.in_float(x), constant(f"{name}.input_gain", layer.gain)], f"{name}.input_gained")
@@ -304,7 +309,7 @@ class _Step:
 
     @property
     def integers(self) -> type[np.integer[Any]]:
-        return np.int8 if self.signed else np.uint8
+        return np.int8 if self.tensorrt else np.uint8
 
     def dequantized(self, x: str, scale: str, name: str, **attributes: Any) -> str:
         y = self.one("DequantizeLinear", [x, scale], name, **attributes)

@@ -40,7 +40,7 @@ class CameraStates:
             frames: uint8 [B, H, W, 3] on the engine's device.
 
         Returns:
-            features float32 [B, 1 + N, D], which hold until the step after the next one.
+            features float32 [B, 1 + N, D], which hold until the next step.
 
         Raises:
             ValueError: the number of names and frames differs, a name is given twice, or the frames do not fit.

@@ -6,6 +6,7 @@ Precision is in the graph, never a builder flag: TensorRT 11 has none of those, 
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +27,6 @@ class PlanConfig:
     """Later TensorRT versions run the plan too, also the lean runtime; it brings code along and may be slower."""
     hardware_compatible: bool = False
     """Other GPUs from Ampere on run the plan too; it may be slower."""
-    refit: bool = False
-    """Weights can be exchanged without another build."""
     timing_cache: bool = True
     """Keep what was measured of kernels in the cache, for the next build on this kind of GPU."""
 
@@ -64,16 +63,14 @@ def build_plan(
         settings = builder.create_builder_config()
         settings.add_optimization_profile(_profile(builder, info))
         settings.progress_monitor = _monitor(trt, tell)
+        settings.clear_flag(trt.BuilderFlag.TF32)  # float32 means float32; it is on by itself
         if config.version_compatible:
             settings.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
-        if config.refit:
-            settings.set_flag(trt.BuilderFlag.REFIT)
         if config.hardware_compatible:
             settings.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
         cache = _timing_cache_path(trt, info.device)
         if config.timing_cache:
-            known = cache.read_bytes() if cache.is_file() else b""
-            settings.set_timing_cache(settings.create_timing_cache(known), ignore_mismatch=False)
+            _use_timings(settings, cache, tell)
         serialized = builder.build_serialized_network(network, settings)
         if serialized is None:
             raise EngineError(
@@ -81,36 +78,9 @@ def build_plan(
                 f"precision or size, or {INSTALL}"
             )
         plan.write_bytes(serialized)
-        if config.timing_cache:
-            _replace(cache, bytes(settings.get_timing_cache().serialize()))
+        if config.timing_cache and (measured := settings.get_timing_cache()) is not None:
+            _replace(cache, bytes(measured.serialize()))
     return {"tensorrt": str(trt.__version__), "cuda": cuda.version()}
-
-
-def refit_plan(graph: Path, plan: Path, info: EngineInfo) -> None:
-    """Put the weights of another graph of the same network into a refittable plan, in place; this takes seconds.
-
-    Args:
-        graph: the ONNX file with the new weights.
-        plan: a plan that was built with `refit`.
-        info: of the plan.
-
-    Raises:
-        EngineError: the plan cannot be refitted, or the graph is another network's.
-    """
-    trt = tensorrt()
-    log = logger(trt)
-    with cuda.use(info.device):
-        runtime = trt.Runtime(log)
-        runtime.engine_host_code_allowed = info.version_compatible
-        engine = runtime.deserialize_cuda_engine(plan.read_bytes())
-        if engine is None or not engine.refittable:
-            raise EngineError(f"{plan}: cannot be refitted ({'; '.join(log.errors)}); build it with --refit")
-        refitter = trt.Refitter(engine, log)
-        parser = trt.OnnxParserRefitter(refitter, log)
-        if not parser.refit_from_file(str(graph)) or not refitter.refit_cuda_engine():
-            errors = [parser.get_error(index).desc() for index in range(parser.num_errors)] + log.errors
-            raise EngineError(f"{plan}: the weights of {graph} do not fit ({'; '.join(errors)}); build a new plan")
-        _replace(plan, bytes(engine.serialize()))
 
 
 def _profile(builder: Any, info: EngineInfo) -> Any:
@@ -153,9 +123,18 @@ def _timing_cache_path(trt: Any, device: str) -> Path:
     return cache_dir() / "tensorrt" / f"{key}.timing"
 
 
+def _use_timings(settings: Any, cache: Path, tell: Callable[[str], object]) -> None:
+    """Start from what is known of this kind of GPU, or from nothing where that cannot be used."""
+    for known in (cache.read_bytes() if cache.is_file() else b"", b""):
+        timings = settings.create_timing_cache(known)
+        if timings is not None and settings.set_timing_cache(timings, ignore_mismatch=False):
+            return
+        tell(f"TensorRT: the timing cache {cache} cannot be used; kernels are timed anew")
+
+
 def _replace(path: Path, data: bytes) -> None:
-    """Write a file at once and whole."""
+    """Write a file at once and whole; another process may do the same."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(data)
-    partial.replace(path)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(data)
+    Path(file.name).replace(path)

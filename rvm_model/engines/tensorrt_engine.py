@@ -16,7 +16,7 @@ from rvm_model.engines.tensorrt_runtime import INSTALL, logger, release, tensorr
 
 
 class TensorRtEngine:
-    """Runs `step.plan`. What it returns lies in its own buffers and holds until the step after the next one."""
+    """Runs `step.plan`. What it returns lies in its own buffers and holds until the next step."""
 
     def __init__(self, path: Path, info: EngineInfo, *, threads: int) -> None:
         """Load a plan.
@@ -72,14 +72,15 @@ class TensorRtEngine:
                 "run fewer cameras or a smaller size"
             )
 
+        info = self._info
+        # Once: the first step after a new shape allocates, which a capture does not allow.
+        for name, shape in ((FRAMES, (info.height, info.width, 3)), (STATE, (info.tokens, info.dim))):
+            self._succeed(context.set_input_shape(name, (batch, *shape)), f"shape {(batch, *shape)} of {name}")
+
         def launch(frames: Tensor, state: Tensor, features: Tensor) -> None:
-            for name, tensor in ((FRAMES, frames), (STATE, state)):
-                self._succeed(
-                    context.set_input_shape(name, tuple(tensor.shape)), f"shape {tuple(tensor.shape)} of {name}"
-                )
             for name, tensor in ((FRAMES, frames), (STATE, state), (FEATURES, features)):
                 self._succeed(context.set_tensor_address(name, tensor.data_ptr()), f"address of {name}")
-            self._succeed(context.execute_async_v3(cuda.stream(self._info.device)), "step")
+            self._succeed(context.execute_async_v3(cuda.stream(info.device)), "step")
 
         return launch
 

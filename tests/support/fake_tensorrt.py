@@ -20,7 +20,7 @@ MAGIC = b"fake plan\n"
 TENSORRT_CLASSES = (
     "Builder", "BuilderFlag", "DataType", "HardwareCompatibilityLevel", "IBuilderConfig", "ICudaEngine",
     "IExecutionContext", "ILogger", "INetworkDefinition", "IOptimizationProfile", "IProgressMonitor", "ITimingCache",
-    "NetworkDefinitionCreationFlag", "OnnxParser", "OnnxParserRefitter", "ParserError", "Refitter", "Runtime",
+    "NetworkDefinitionCreationFlag", "OnnxParser", "ParserError", "Runtime",
     "TensorIOMode",
 )  # fmt: skip
 
@@ -36,7 +36,7 @@ class TensorIOMode(IntEnum):
 
 
 class BuilderFlag(IntEnum):
-    REFIT = 4
+    TF32 = 7
     VERSION_COMPATIBLE = 14
 
 
@@ -95,7 +95,7 @@ class IBuilderConfig:
     def __init__(self):
         self.progress_monitor = None
         self.hardware_compatibility_level = HardwareCompatibilityLevel.NONE
-        self._flags, self._profile, self._cache = set(), None, None
+        self._flags, self._profile, self._cache = {BuilderFlag.TF32}, None, None
 
     def add_optimization_profile(self, profile):
         self._profile = profile
@@ -103,6 +103,9 @@ class IBuilderConfig:
 
     def set_flag(self, flag):
         self._flags.add(BuilderFlag(flag))
+
+    def clear_flag(self, flag):
+        self._flags.discard(BuilderFlag(flag))
 
     def create_timing_cache(self, serialized_timing_cache):
         return ITimingCache(bytes(serialized_timing_cache))
@@ -140,6 +143,7 @@ class Builder:
         if b"unbuildable" in network._graph:
             self._logger.log(ILogger.Severity.ERROR, "no kernel for node X")
             return None
+        assert BuilderFlag.TF32 not in config._flags, "float32 would not be float32"
         head = {
             "version": __version__, "flags": sorted(config._flags), "profile": config._profile._shapes,
             "hardware": config.hardware_compatibility_level,
@@ -171,41 +175,16 @@ class OnnxParser:
         with open(model, "rb") as file:
             self._network._graph = file.read()
         try:
-            onnx.checker.check_model(onnx.load_from_string(self._network._graph))
+            proto = onnx.load_from_string(self._network._graph)
+            onnx.checker.check_model(proto)
+            typed = onnx.shape_inference.infer_shapes(proto, strict_mode=True)
+            bytes_ = {v.name for v in typed.graph.value_info if v.type.tensor_type.elem_type == onnx.TensorProto.UINT8}
+            readers = {node.op_type for node in proto.graph.node if "frames" in node.input}
+            if bytes_ or readers != {"Cast"}:
+                raise ValueError(f"UINT8 is not supported for intermediate tensors: {bytes_ or readers}")
         except Exception as error:
             self._error = f"not parsed: {error}"
         return self._error is None
-
-
-class Refitter:
-    def __init__(self, engine, logger):
-        self._engine = engine
-
-    def refit_cuda_engine(self):
-        return True
-
-
-class OnnxParserRefitter:
-    def __init__(self, refitter, logger):
-        self._engine, self._error = refitter._engine, None
-
-    @property
-    def num_errors(self):
-        return self._error is not None
-
-    def get_error(self, index):
-        return ParserError(self._error)
-
-    def refit_from_file(self, model):
-        with open(model, "rb") as file:
-            graph = file.read()
-        if [node.name for node in onnx.load_from_string(graph).graph.node] != [
-            node.name for node in onnx.load_from_string(self._engine._graph).graph.node
-        ]:
-            self._error = "weights of another network"
-            return False
-        self._engine._graph = graph
-        return True
 
 
 class Runtime:
@@ -240,10 +219,6 @@ class ICudaEngine:
     def num_io_tensors(self):
         return len(self._values)
 
-    @property
-    def refittable(self):
-        return BuilderFlag.REFIT in self._head["flags"]
-
     def get_tensor_name(self, index):
         return self._values[index][0].name
 
@@ -262,18 +237,16 @@ class ICudaEngine:
     def create_execution_context(self):
         return IExecutionContext(self)
 
-    def serialize(self):
-        return MAGIC + json.dumps(self._head).encode() + b"\n" + self._graph
-
 
 class IExecutionContext:
     runs = 0
 
     def __init__(self, engine):
-        self._engine, self._shapes, self._addresses = engine, {}, {}
+        self._engine, self._shapes, self._addresses, self._ran = engine, {}, {}, False
         self._session = onnxruntime.InferenceSession(engine._graph, providers=["CPUExecutionProvider"])
 
     def set_input_shape(self, name, shape):
+        assert not self._ran, "a shape that is set between steps makes a capture fail"
         low, _, high = self._engine._head["profile"][name]
         self._shapes[name] = tuple(shape)
         return all(a <= b <= c for a, b, c in zip(low, shape, high, strict=True))
@@ -284,6 +257,7 @@ class IExecutionContext:
 
     def execute_async_v3(self, stream_handle):
         IExecutionContext.runs += 1
+        self._ran = True
         types_ = {"frames": ctypes.c_uint8, "state": ctypes.c_float, "features": ctypes.c_float}
         shapes = {**self._shapes, "features": self._shapes["state"]}
         arrays = {

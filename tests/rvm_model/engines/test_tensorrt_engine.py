@@ -11,7 +11,7 @@ import torch
 from rvm_model.engines import CameraStates, EngineError, EngineManifest, choose_engine, cuda, load_engine
 from rvm_model.engines.compile import write_engine
 from rvm_model.engines.manifest import Gpu
-from rvm_model.engines.tensorrt_build import PlanConfig, refit_plan
+from rvm_model.engines.tensorrt_build import PlanConfig
 from rvm_model.engines.tensorrt_engine import TensorRtEngine
 from rvm_model.hashing import file_digest
 from rvm_model.inference import InferenceStep
@@ -201,29 +201,6 @@ def test_a_plan_that_cannot_be_built_is_told_in_tensorrts_words(build, machine, 
     with pytest.raises(EngineError, match=r"cannot build it \(no kernel for node X\)"):
         build()
     assert not (tmp_path / "e").exists()
-
-
-def test_other_weights_are_put_into_a_refittable_plan(build, tiny_model, tmp_path):
-    from rvm_model.engines import onnx_graph
-
-    folder = build(PlanConfig(refit=True))
-    with torch.no_grad():
-        tiny_model.cls_token.add_(1.0)
-    graph = onnx_graph.save(onnx_graph.build(InferenceStep(tiny_model, SIZE)), tmp_path / "new.onnx")[0]
-    info = load_engine(folder).info
-    refit_plan(graph, folder / "step.plan", info)
-    repaired(folder)
-    frames = clip(1)[0]
-    engine = load_engine(folder)
-    with torch.inference_mode():
-        expected, _ = tiny_model.step(frames)
-    torch.testing.assert_close(engine.step(frames, engine.init_state(1))[0], expected, rtol=1e-4, atol=1e-5)
-
-
-def test_a_plan_without_refit_is_told(build, tmp_path):
-    folder = build()
-    with pytest.raises(EngineError, match="cannot be refitted.*build it with --refit"):
-        refit_plan(tmp_path / "any.onnx", folder / "step.plan", load_engine(folder).info)
 
 
 def test_a_node_never_builds_a_plan_unasked(machine, tiny_config, tmp_path):

@@ -83,11 +83,11 @@ def test_a_layer_in_eight_bits_gives_nearly_what_it_gave(model):
     assert 1e-4 < np.linalg.norm(got - expected) / np.linalg.norm(expected) < 0.06
 
 
-@pytest.mark.parametrize(("rest", "signed"), [("fp32", False), ("fp32", True), ("fp16", True)])
-def test_the_graph_in_eight_bits_stays_near_the_network(model, tmp_path, rest, signed):
+@pytest.mark.parametrize(("rest", "tensorrt"), [("fp32", False), ("fp32", True), ("fp16", True)])
+def test_the_graph_in_eight_bits_stays_near_the_network(model, tmp_path, rest, tensorrt):
     step = InferenceStep(model, SIZE)
     layers = quantize(step, [clip(seed) for seed in range(10, 30)], show=False)
-    proto = build(step, layers, rest=rest, signed=signed)
+    proto = build(step, layers, rest=rest, tensorrt=tensorrt)
     path = save(proto, tmp_path / "step.onnx")[0]
     assert sum(node.op_type == "QuantizeLinear" for node in proto.graph.node) == len(layers)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
