@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from rvm_model.engines.manifest import EngineError
 
 FRAMES, STATE, FEATURES = "frames", "state", "features"
 """Names of the inputs and of the output of a compiled step."""
@@ -67,6 +71,24 @@ class EngineInfo:
     def tokens(self) -> int:
         """1 + N, CLS and patches."""
         return 1 + self.grid[0] * self.grid[1]
+
+    def check_graph(self, path: Path, shapes: Mapping[str, Sequence[int]]) -> None:
+        """Check the shapes that a compiled step says it has, each without the batch, against these.
+
+        Raises:
+            EngineError: they differ.
+        """
+        expected = {
+            FRAMES: (self.height, self.width, 3),
+            STATE: (self.tokens, self.dim),
+            FEATURES: (self.tokens, self.dim),
+        }
+        got = {name: tuple(shapes[name]) for name in expected if name in shapes}
+        if got != expected:
+            raise EngineError(
+                f"{path}: got inputs and outputs {got}, expected {expected}; it is not the step that the manifest "
+                "tells: export it again"
+            )
 
     def check_inputs(self, frames: Tensor, state: Tensor) -> None:
         """Check the arguments of `step`.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rvm_model.engines.base import FEATURES, FRAMES, STATE, EngineInfo
+from rvm_model.engines.cpu import check_int8
 from rvm_model.engines.manifest import EngineError
 
 
@@ -29,6 +30,8 @@ class OnnxEngine:
         """
         self._info = info
         self._device = torch.device(info.device)
+        if info.precision == "int8" and self._device.type == "cpu":
+            check_int8(path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         # Threads that spin while they wait slow down everything else on a robot's CPU.
@@ -62,6 +65,9 @@ class OnnxEngine:
                 f"engine: onnxruntime {onnxruntime.__version__} could not start {provider} and fell back to "
                 f"{self._session.get_providers()[0]}; install the CUDA libraries that it names above, or use device cpu"
             )
+
+        values = (*self._session.get_inputs(), *self._session.get_outputs())
+        info.check_graph(path, {value.name: value.shape[1:] for value in values})
 
     @property
     def info(self) -> EngineInfo:

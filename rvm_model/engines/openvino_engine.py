@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rvm_model.engines.base import FEATURES, FRAMES, STATE, EngineInfo
+from rvm_model.engines.cpu import check_int8
 from rvm_model.engines.manifest import EngineError
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
@@ -51,6 +52,8 @@ class OpenVinoEngine:
                 f"engine: OpenVINO sees {', '.join(core.available_devices)} here, expected {plugin} for {info.device}; "
                 "install Intel's GPU driver, or use device cpu"
             )
+        if info.precision == "int8" and kind == "cpu":
+            check_int8(path)
         if kind == "xpu":
             info = dataclasses.replace(info, device="cpu", processor="xpu")
         # Float32 means float32: by itself the runtime takes narrower types on processors that have them.
@@ -66,6 +69,11 @@ class OpenVinoEngine:
             raise EngineError(
                 f"{path}: openvino {openvino.__version__} cannot load it ({error}); export the engine again"
             ) from error
+        shapes = {
+            value.get_any_name(): [int(str(side)) for side in list(value.get_partial_shape())[1:]]
+            for value in (*compiled.inputs, *compiled.outputs)
+        }
+        info.check_graph(path, shapes)
         self._request = compiled.create_infer_request()
 
     @property

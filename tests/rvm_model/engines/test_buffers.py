@@ -44,7 +44,7 @@ def test_a_state_that_comes_back_is_not_copied(buffers, launches):
     assert all(first[2] == second[1] for first, second in itertools.pairwise(launches)), "swapped"
 
 
-def test_a_result_holds_over_the_next_step(buffers):
+def test_the_state_that_a_step_reads_is_left_as_it_was(buffers):
     first = buffers.step(frames(1), torch.zeros(1, 7, 4))
     kept = first.clone()
     buffers.step(frames(5), first)

@@ -93,6 +93,17 @@ def test_a_damaged_engine_in_the_cache_is_put_aside_and_built_anew(checkpoint, t
     assert "no manifest.yaml" in choose(checkpoint)[1][0]
 
 
+def test_a_wrong_device_leaves_the_caches_engine_alone(checkpoint, tmp_path, monkeypatch):
+    choose(checkpoint, "onnx")
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    monkeypatch.setattr(module, "_build", lambda *_: pytest.fail("it was built again"))
+    said = []
+    with pytest.raises(EngineError, match="has no CUDAExecutionProvider"):
+        choose_engine("onnx", model=checkpoint, size=SIZE, device="cuda", tell=said.append)
+    assert said == []
+    assert [name.endswith(".refused") for name in engines(tmp_path)] == [False]
+
+
 def test_a_build_that_fails_leaves_nothing_and_can_be_tried_again(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "TOLERANCE", {"fp32": 1e-12})
     with pytest.raises(ValueError, match="expected at most 1e-12"):

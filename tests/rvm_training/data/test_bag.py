@@ -75,11 +75,28 @@ def test_more_images_than_there_are_is_told(frames, tmp_path):
 
 def test_a_bag_without_images_and_a_broken_one_are_told(tmp_path):
     path = write(tmp_path / "bag", {"/text": [TYPES["std_msgs/msg/String"]("hello")]})
-    with pytest.raises(BagError, match=r"got messages of \['std_msgs/msg/String'\], expected some of sensor_msgs"):
+    with pytest.raises(
+        BagError, match=r"got messages of \['std_msgs/msg/String'\], expected images of 8 bits in sensor"
+    ):
         image_topics(path)
     (path / "metadata.yaml").write_text("no: bag")
     with pytest.raises(BagError, match="is no bag that can be read"):
         image_topics(path)
+
+
+def test_depth_and_silent_topics_are_left_out_and_told(frames, tmp_path, caplog):
+    depth = raw(frames[0], "rgb8")
+    depth.encoding, depth.step, depth.width = "16UC1", 120, 60
+    path = write(tmp_path / "bag", {"/depth": [depth], "/front": [raw(frames[0], "rgb8")]})
+    assert image_topics(path) == {"/front": 1}
+    assert "/depth is left out, it holds 16UC1" in caplog.text
+
+
+def test_a_file_out_of_a_bags_folder_is_told(frames, tmp_path):
+    path = write(tmp_path / "bag", {"/front": [raw(frames[0], "rgb8")]})
+    (part,) = path.glob("*.mcap")
+    with pytest.raises(BagError, match="is a part of a bag; expected its folder"):
+        is_bag(part)
 
 
 def test_an_image_that_cannot_be_decoded_is_told(frames, tmp_path):

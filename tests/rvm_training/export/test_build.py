@@ -84,6 +84,19 @@ def test_files_that_the_runtime_cannot_load_are_told(folder):
         load_engine(folder)
 
 
+@pytest.mark.parametrize("change", [{"height": 64}, {"dim": 48}, {"patch_size": 8}])
+def test_an_engine_of_another_shape_than_its_manifest_tells_is_refused(folder, change):
+    dataclasses.replace(EngineManifest.read(folder), **change).write(folder)
+    with pytest.raises(EngineError, match="it is not the step that the manifest tells"):
+        load_engine(folder)
+
+
+def test_a_manifest_with_sizes_that_make_no_sense_is_refused(folder):
+    dataclasses.replace(EngineManifest.read(folder), patch_size=0).write(folder)
+    with pytest.raises(EngineError, match="expected positive numbers and whole patches"):
+        load_engine(folder)
+
+
 def test_a_runtime_that_is_not_installed_is_told(folder, monkeypatch):
     package = {"onnx": "onnxruntime", "openvino": "openvino"}[EngineManifest.read(folder).kind]
     for module in [name for name in sys.modules if name.startswith("rvm_model.engines.o")]:

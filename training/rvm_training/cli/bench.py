@@ -86,7 +86,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _command(arguments: Sequence[str]) -> str:
     """The command for the page, which is for other machines: names of files alone, and not where it was written."""
-    words, left = ["rvm", "bench"], iter(arguments)
+    words = ["rvm", "bench"]
+    left = iter(part for word in arguments for part in (word.split("=", 1) if word.startswith("--") else [word]))
     for word in left:
         if word in ("--out", "--keep"):
             next(left)

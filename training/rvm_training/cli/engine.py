@@ -20,19 +20,20 @@ def main(arguments: Sequence[str]) -> int:
     checking = actions.add_parser("check", help="check the files, load the engine and run a step")
     for action in (showing, checking):
         action.add_argument("folder", type=Path)
-    checking.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
+    checking.add_argument("--device", help="cpu, cuda, cuda:N or xpu (default: cuda for tensorrt, else cpu)")
     args = parser.parse_args(arguments)
     manifest = EngineManifest.read(args.folder)
     print(_text(manifest))
     if args.action == "check":
-        engine = load_engine(args.folder, device=args.device)
+        device = args.device or ("cuda" if manifest.kind == "tensorrt" else "cpu")
+        engine = load_engine(args.folder, device=device)
         info = engine.info
         cameras = manifest.cameras or 1
-        frames = torch.zeros(cameras, info.height, info.width, 3, dtype=torch.uint8, device=args.device)
+        frames = torch.zeros(cameras, info.height, info.width, 3, dtype=torch.uint8, device=info.device)
         features, _ = engine.step(frames, engine.init_state(cameras))
         if not bool(features.isfinite().all()):
             raise ValueError(f"{args.folder}: a step gave features that are not finite; export the engine again")
-        print(f"runs here on {args.device}, files unchanged")
+        print(f"runs here on {info.place}, files unchanged")
     return 0
 
 

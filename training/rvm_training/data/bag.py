@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,28 +20,49 @@ IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 """Message types that hold pictures."""
 
 
+_OTHERS = {"mono16", *(f"{kind}C{count}" for kind in ("16U", "16S", "32S", "32F", "64F") for count in range(1, 5))}
+"""Encodings that depth cameras and others use."""
+_log = logging.getLogger(__name__)
+
+
 class BagError(ValueError):
     """A bag that cannot be read, or has no images. The message says what was found and what was expected."""
 
 
 def is_bag(path: Path) -> bool:
-    """Whether a path is a bag and not a video: a folder with metadata.yaml, or a file .bag."""
+    """Whether a path is a bag and not a video: a folder with metadata.yaml, or a file .bag.
+
+    Raises:
+        BagError: a file out of a bag's folder.
+    """
+    if path.suffix in (".mcap", ".db3") and path.is_file():
+        raise BagError(f"{path}: is a part of a bag; expected its folder, which has metadata.yaml (`ros2 bag reindex`)")
     return (path / "metadata.yaml").is_file() or path.suffix == ".bag"
 
 
 def image_topics(path: Path) -> dict[str, int]:
-    """Image topics of a bag and how many messages each has.
+    """Topics of a bag with colour or grey images of 8 bits, and how many messages each has.
+
+    Topics without messages are left out, and those of depth and other images, which is logged.
 
     Raises:
-        BagError: the bag cannot be read, or has no images.
+        BagError: the bag cannot be read, or has no such images.
     """
     with _open(path) as reader:
         topics: dict[str, int] = {}
         for connection in _images(reader):
+            if not connection.msgcount:
+                continue
+            _, _, data = next(reader.messages([connection]))
+            message: Any = reader.deserialize(data, connection.msgtype)
+            kind = getattr(message, "encoding", None) or message.format
+            if kind in _OTHERS or "compressedDepth" in kind:
+                _log.warning("%s: %s is left out, it holds %s", path, connection.topic, kind)
+                continue
             topics[connection.topic] = topics.get(connection.topic, 0) + connection.msgcount
-        if not any(topics.values()):
+        if not topics:
             others = sorted({connection.msgtype for connection in reader.connections})
-            raise BagError(f"{path}: got messages of {others}, expected some of {', '.join(IMAGES)}")
+            raise BagError(f"{path}: got messages of {others}, expected images of 8 bits in {', '.join(IMAGES)}")
         return topics
 
 
@@ -65,7 +87,7 @@ def read_images(path: Path, topic: str, indices: Sequence[int]) -> list[npt.NDAr
             if index in wanted:
                 message: Any = reader.deserialize(data, connection.msgtype)
                 try:
-                    images.append(np.asarray(message_to_cvimage(message, "rgb8"), dtype=np.uint8))
+                    images.append(np.array(message_to_cvimage(message, "rgb8"), dtype=np.uint8))
                 except (ImageError, ValueError, AssertionError, cv2.error) as error:  # It asserts that OpenCV decoded.
                     raise BagError(f"{path}: image {index} of {topic} cannot be decoded ({error})") from error
                 if len(images) == len(wanted):

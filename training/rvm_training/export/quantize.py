@@ -37,18 +37,23 @@ class _Seen:
 
     def __init__(self, width: int) -> None:
         self.count = 0
+        self.origin = torch.zeros(width)
+        """A first mean [in]; sums are taken from there, so that float32 is enough for inputs far from zero."""
         self.total = torch.zeros(width, dtype=torch.float64)
-        """Sum of x [in]."""
+        """Sum of x - origin [in]."""
         self.moment = torch.zeros(width, width)
-        """Sum of x x^T [in, in]."""
+        """Sum of (x - origin)(x - origin)^T [in, in]."""
         self.low, self.high = torch.full((width,), torch.inf), torch.full((width,), -torch.inf)
         """Ends of x [in]."""
 
     def add(self, x: Tensor) -> None:
         """Take in tokens [tokens, in]."""
+        if not self.count:
+            self.origin = x.mean(0)
+        from_origin = x - self.origin
         self.count += len(x)
-        self.total += x.sum(0)
-        self.moment.addmm_(x.T, x)
+        self.total += from_origin.sum(0)
+        self.moment.addmm_(from_origin.T, from_origin)
         self.low, self.high = torch.minimum(self.low, x.amin(0)), torch.maximum(self.high, x.amax(0))
 
 
@@ -109,8 +114,9 @@ def _in_integers(linear: nn.Linear, seen: _Seen) -> QuantizedLinear:
     width = MARGIN * width.clamp(min=max(NARROWEST * float(width.mean()), 1e-6))
     gain = 255 / width
     offset = 255 / 2 - (seen.low + seen.high) / 2 * gain
-    mean = (seen.total / seen.count).float()
-    covariance = (seen.moment / seen.count - torch.outer(mean, mean)) * torch.outer(gain, gain)
+    beyond = (seen.total / seen.count).float()
+    mean = seen.origin + beyond
+    covariance = (seen.moment / seen.count - torch.outer(beyond, beyond)) * torch.outer(gain, gain)
     weight = linear.weight / gain
     weight_scale = weight.abs().amax(1).clamp(min=1e-12) / 127
     rounded = round_weights(weight, weight_scale, covariance)
@@ -122,9 +128,9 @@ def _in_integers(linear: nn.Linear, seen: _Seen) -> QuantizedLinear:
 
 
 def _in_float8(linear: nn.Linear, seen: _Seen) -> Float8Linear:
-    """Its numbers lie densest around zero, and reach far: neither offsets nor a margin are needed."""
+    """Its numbers are as fine for small values as for large ones: no offsets, and a margin costs nothing."""
     largest = torch.finfo(torch.float8_e4m3fn).max
-    scale = max(float(seen.high.max()), -float(seen.low.min()), 1e-12) / largest
+    scale = 2 * max(float(seen.high.max()), -float(seen.low.min()), 1e-12) / largest
     weight_scale = linear.weight.abs().amax(1).clamp(min=1e-12) / largest
     weight = (linear.weight / weight_scale[:, None]).to(torch.float8_e4m3fn)
     return Float8Linear(scale, weight, weight_scale.numpy())

@@ -1,0 +1,34 @@
+"""What 8-bit engines ask of a CPU."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+from rvm_model.engines.manifest import EngineError
+
+_DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "amx_int8"}
+
+
+def check_int8(path: Path) -> None:
+    """Check that this CPU adds products of 8-bit numbers in 32 bits.
+
+    An x86 processor without such instructions adds pairs of them in 16 bits, which is too narrow for the engine's
+    numbers: the features are then off by several times what was measured at the export, and nothing would tell.
+
+    Raises:
+        EngineError: it does not.
+    """
+    flags = cpu_flags()
+    if platform.machine() in ("x86_64", "AMD64") and flags and not flags & _DOT_PRODUCTS:
+        raise EngineError(
+            f"{path}: 8-bit engines need a CPU with VNNI or AMX, which this one has not; its sums would overflow. "
+            "Export with --precision fp32"
+        )
+
+
+def cpu_flags() -> set[str]:
+    """Names of the processor's features; empty where the system does not tell them so simply."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((set(line.partition(":")[2].split()) for line in lines if line.startswith("flags")), set())
