@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,10 +13,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+import rvm_training.export.frames
+import rvm_training.export.quantize
 from rvm_model.engines import Engine, TorchEngine, load_engine
+from rvm_model.engines.base import arithmetic
+from rvm_model.engines.choose import code_digest
 from rvm_model.engines.compile import write_engine
 from rvm_model.engines.manifest import EngineManifest, Kind, Precision
 from rvm_model.engines.parity import STEPS
+from rvm_model.hashing import file_digest
 from rvm_model.inference import InferenceStep
 from rvm_model.rvm import RVM
 from rvm_model.weights import WeightsInfo
@@ -46,34 +53,57 @@ class StepTiming:
 
 
 def compile_all(
-    network: RVM, weights: WeightsInfo, size: tuple[int, int], videos: Sequence[Path], folder: Path
+    network: RVM,
+    weights: WeightsInfo,
+    size: tuple[int, int],
+    videos: Sequence[Path],
+    compared_on: Path | None,
+    folder: Path,
 ) -> dict[str, Path]:
-    """Export the network for every CPU runtime and precision, where `folder` does not have it yet.
+    """Export the network for every CPU runtime and precision, where `folder` does not have the very same engine.
 
     Args:
         network: the float32 network.
         weights: where it came from.
         size: height and width of the frames.
-        videos: calibration for 8 bits, besides rendered scenes; the first one is the comparison.
+        videos: calibration for 8 bits, besides rendered scenes.
+        compared_on: what the errors are measured on, and not calibrated on; None renders other scenes.
         folder: where the engines are kept.
 
     Returns:
         Name to the engine's folder.
     """
-    of = f"{weights.identity[-12:].replace(':', '_')}-{size[0]}x{size[1]}"
-    out = {f"{kind} {precision}": folder / f"{of}-{kind}-{precision}" for kind, precision in COMPILED}
+    out = {}
     step, layers = InferenceStep(network, size), None
-    for (kind, precision), path in zip(COMPILED, out.values(), strict=True):
+    for kind, precision in COMPILED:
+        rest = rest_of(kind, precision)
+        made_of = [code_digest(), *(file_digest(path).hex() for path in _sources(videos, compared_on))]
+        content = [weights.identity, *size, kind, precision, rest, *made_of]
+        digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+        path = folder / f"{kind}-{size[0]}x{size[1]}-{precision}-{digest}"
+        out[f"{kind} {arithmetic(precision, rest)}"] = path
         if path.exists():
             continue
         if precision == "int8" and layers is None:
             layers = quantize(step, calibration_clips(videos, size))
         write_engine(
-            path, kind, step, network, weights, comparison_frames(videos[0] if videos else None, STEPS, 1, size),
-            tolerance=TOLERANCE[precision], precision=precision, rest=rest_of(kind, precision),
+            path, kind, step, network, weights, comparison_frames(compared_on, STEPS, 1, size),
+            tolerance=TOLERANCE[precision], precision=precision, rest=rest,
             quantized=layers if precision == "int8" else None,
         )  # fmt: skip
     return out
+
+
+def _sources(videos: Sequence[Path], compared_on: Path | None) -> list[Path]:
+    """The files that an engine's numbers come from, besides the weights: the code, and the recordings."""
+    recordings = [*videos, *([compared_on] if compared_on else [])]
+    code = [Path(str(module.__file__)) for module in (rvm_training.export.quantize, rvm_training.export.frames)]
+    return code + [
+        path
+        for recording in recordings
+        for path in (sorted(recording.rglob("*")) if recording.is_dir() else [recording])
+        if path.is_file()
+    ]
 
 
 def time_steps(

@@ -82,7 +82,8 @@ def _engines(report: Report) -> list[str]:
     yardstick = AUTHORS if any(step.name == AUTHORS for step in report.steps) else EAGER
     sections = [
         "## Engines",
-        f"One step, everything in turn, {report.rounds} rounds: median, and the tenth to the ninetieth percentile. "
+        f"One step, everything in turn, {report.rounds} rounds: medians, with the tenth to the ninetieth percentile; "
+        "ratios are taken round by round. "
         f"`{EAGER}` is this project's network as it stands, `torch engine` the same with joined products; the others "
         f"are what `rvm export` writes. `{AUTHORS}` is the network of their [runtime notebook]({NOTEBOOK}), read from "
         "the file that `--authors` names. The error is the largest relative one of 64 recurrent steps against the "
@@ -92,28 +93,29 @@ def _engines(report: Report) -> list[str]:
     ]
     for height, width, cameras in dict.fromkeys((step.height, step.width, step.cameras) for step in report.steps):
         rows = [step for step in report.steps if (step.height, step.width, step.cameras) == (height, width, cameras)]
-        base = {name: _named(rows, name).timing.median_ms for name in (yardstick, EAGER)}
+        base = {name: _named(rows, name).timing for name in (yardstick, EAGER)}
         sections.append(f"### {height}x{width}, {cameras} camera{'s' if cameras > 1 else ''}")
         lines = [
-            f"| | ms | 10 % to 90 % | of {yardstick} | of {EAGER} | error | loading |",
+            f"| | ms | 10 % to 90 % | as fast as {yardstick} | as fast as {EAGER} | error | loading |",
             "|---|---|---|---|---|---|---|",
         ]
         for row in rows:
             timing = row.timing
             error = "" if row.error is None else f"{row.error:.1e}"
             load = "" if row.load_s is None else f"{row.load_s:.1f} s"
-            ratios = " | ".join(f"{base[name] / timing.median_ms:.2f}x" for name in (yardstick, EAGER))
+            ratios = " | ".join(_ratio(timing, base[name]) for name in (yardstick, EAGER))
             spread = f"{timing.p10_ms:.1f} to {timing.p90_ms:.1f}"
             lines.append(f"| {row.name} | {timing.median_ms:.1f} | {spread} | {ratios} | {error} | {load} |")
         bound = bound_ms(report.machine, report.config, (height, width), cameras)
-        ratios = " | ".join(f"{base[name] / bound:.2f}x" for name in (yardstick, EAGER))
+        ratios = " | ".join(f"{base[name].median_ms / bound:.2f}" for name in (yardstick, EAGER))
         lines.append(f"| *roofline of float32, by arithmetic* | {bound:.1f} | | {ratios} | | |")
         sections.append("\n".join(lines))
     return sections
 
 
 def _stream(report: Report) -> list[str]:
-    early, late = report.stream.early.median_ms, report.stream.late.median_ms
+    early, late = report.stream.early, report.stream.late
+    ratio, low, high = late.ratio(early)
     height, width = report.window_size
     grown = report.stream.grown_mb
     memory = "was not measured" if grown is None else f"grew by {grown:.1f} MB"
@@ -124,9 +126,10 @@ def _stream(report: Report) -> list[str]:
         )
     return [
         "## Cost over time, and cost of context",
-        f"{report.stream_engine}: a camera's step after {report.stream.frames} frames takes {late / early:.3f} times "
-        f"as long as one of the first ten after a reset ({late:.1f} and {early:.1f} ms, in turn), and between frame 10 "
-        f"and then the memory of the process {memory}. The state carries the past, however long it is.",
+        f"{report.stream_engine}: a camera's step after {report.stream.frames} frames takes {ratio:.3f} times "
+        f"as long as one of the first ten after a reset ({late.median_ms:.1f} and {early.median_ms:.1f} ms, in turn; "
+        f"pair by pair, {low:.2f} to {high:.2f} in eight of ten), and from frame 10 on the memory of the process "
+        f"{memory}. The state carries the past, however long it is.",
         "A transformer over space and time has to look at the frames again. Below, one of the same width and depth: "
         f"the network's own encoder over the patches of several frames at {height}x{width}, in plain torch. In chunks, "
         "features come only when a chunk is full, and nothing is known of what was before it. The recurrent step in "
@@ -149,7 +152,7 @@ def _shares(report: Report) -> list[str]:
         lines.append(f"| {part} | {' | '.join(cells)} |")
     return [
         "## What a frame's time is made of",
-        f"One camera at {height}x{width}, engine of that size; `all` is resize and every head, without the step.",
+        f"One camera of 720x1280, engine of {height}x{width}; `all` is resize and every head, without the step.",
         "\n".join(lines),
     ]
 
@@ -163,7 +166,7 @@ def _draw(report: Report, path: Path) -> None:
         ratios = []
         for group in groups:
             rows = [step for step in report.steps if (step.height, step.width, step.cameras) == group]
-            ratios.append(_named(rows, names[0]).timing.median_ms / _named(rows, name).timing.median_ms)
+            ratios.append(_named(rows, names[0]).timing.ratio(_named(rows, name).timing)[0])
         places = [place + 0.8 * index / len(names) for place in range(len(groups))]
         left.bar(places, ratios, width=0.8 / len(names), label=name, align="edge")
     left.set_xticks([place + 0.4 for place in range(len(groups))], [f"{h}x{w}, {n}" for h, w, n in groups])
@@ -182,6 +185,12 @@ def _draw(report: Report, path: Path) -> None:
     right.legend(fontsize=8)
     right.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
+
+
+def _ratio(timing: Timing, base: Timing) -> str:
+    """How many times as fast, round by round: median, and the first and last decile."""
+    median, low, high = base.ratio(timing)
+    return f"{median:.2f} ({low:.2f} to {high:.2f})"
 
 
 def _named(rows: Sequence[StepTiming], name: str) -> StepTiming:

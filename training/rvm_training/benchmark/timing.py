@@ -19,12 +19,24 @@ class Timing:
     median_ms: float
     p10_ms: float
     p90_ms: float
+    each_ms: tuple[float, ...]
+    """In the order of the rounds."""
 
     @classmethod
     def of(cls, seconds: Sequence[float]) -> Timing:
         """Summary of durations in seconds."""
-        p10, median, p90 = np.percentile(seconds, [10, 50, 90]) * 1e3
-        return cls(float(median), float(p10), float(p90))
+        each = np.asarray(seconds) * 1e3
+        p10, median, p90 = np.percentile(each, [10, 50, 90])
+        return cls(float(median), float(p10), float(p90), tuple(each.tolist()))
+
+    def ratio(self, other: Timing) -> tuple[float, float, float]:
+        """How many times this takes as long as another, round by round: median, and first and last decile.
+
+        A machine that is slow for a while is so for both.
+        """
+        ratios = np.asarray(self.each_ms) / np.asarray(other.each_ms)
+        p10, median, p90 = np.percentile(ratios, [10, 50, 90])
+        return float(median), float(p10), float(p90)
 
 
 def interleaved(
