@@ -70,7 +70,7 @@ endif
 .PHONY: test
 test: export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 test: install
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 .PHONY: lint
 lint: install

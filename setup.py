@@ -93,7 +93,15 @@ setup(
         "engines": ENGINES,
         "train": TRAIN,
         "test": TEST,  # the name `colcon test` looks for
-        "dev": [*TEST, "einops>=0.7", "ruff>=0.14", "mypy>=1.18", "types-PyYAML>=6.0.12", "types-tqdm>=4.67"],
+        "dev": [
+            *TEST,
+            "einops>=0.7",
+            "pytest-xdist>=3.5",
+            "ruff>=0.14",
+            "mypy>=1.18",
+            "types-PyYAML>=6.0.12",
+            "types-tqdm>=4.67",
+        ],
     },
     zip_safe=False,
 )
