@@ -1,11 +1,16 @@
 """Images come out of bags as they went in; what cannot be read is told."""
 
+from collections import Counter
+
 import cv2
 import numpy as np
 import pytest
+from rosbags.highlevel import AnyReader
+from rosbags.image import message_to_cvimage
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from rvm_model.preprocess import resize
 from rvm_training.data.bag import BagError, image_topics, is_bag, read_images
 from rvm_training.export.frames import calibration_clips, comparison_frames
 
@@ -63,14 +68,14 @@ def test_chosen_images_of_a_topic_come_out_as_they_went_in(frames, tmp_path, sto
     )
     assert is_bag(path)
     assert image_topics(path) == {"/front": 9, "/rear/compressed": 5}
-    assert np.array_equal(read_images(path, "/front", [1, 4, 8]), frames[[1, 4, 8]])
-    assert np.array_equal(read_images(path, "/rear/compressed", range(2, 5)), frames[2:5])
+    assert np.array_equal(list(read_images(path, "/front", [1, 4, 8])), frames[[1, 4, 8]])
+    assert np.array_equal(list(read_images(path, "/rear/compressed", range(2, 5))), frames[2:5])
 
 
 def test_more_images_than_there_are_is_told(frames, tmp_path):
     path = write(tmp_path / "bag", {"/front": [raw(frame, "rgb8") for frame in frames[:3]]})
     with pytest.raises(BagError, match="got 1 of 2 images of /front; the bag ends before"):
-        read_images(path, "/front", [2, 3])
+        list(read_images(path, "/front", [2, 3]))
 
 
 def test_a_bag_without_images_and_a_broken_one_are_told(tmp_path):
@@ -104,17 +109,51 @@ def test_an_image_that_cannot_be_decoded_is_told(frames, tmp_path):
     message.data[8:] = 0
     path = write(tmp_path / "bag", {"/front": [message]})
     with pytest.raises(BagError, match="image 0 of /front cannot be decoded"):
-        read_images(path, "/front", [0])
+        list(read_images(path, "/front", [0]))
 
 
-def test_engines_are_calibrated_and_compared_on_bags(frames, tmp_path):
-    path = write(
-        tmp_path / "bag",
-        {"/front": [raw(frame, "rgb8") for frame in frames], "/rear": [raw(frame, "bgr8") for frame in frames[:20]]},
-    )
-    alone, both = calibration_clips([], (24, 40)), calibration_clips([path], (24, 40))
-    assert len(both) == len(alone) + 2 * 8, "each image topic is a video"
-    assert np.array_equal(both[len(alone)], frames[:16])
-    assert np.array_equal(both[len(alone) + 7], frames[64:80])
-    shown = comparison_frames(path, 64, 2, (24, 40))
+@pytest.fixture
+def two_topics(frames, tmp_path):
+    """A bag of 80 images in front, and the first 20 of them at the rear."""
+    rear = [raw(frame, "bgr8") for frame in frames[:20]]
+    return write(tmp_path / "bag", {"/front": [raw(frame, "rgb8") for frame in frames], "/rear": rear})
+
+
+def test_engines_are_calibrated_and_compared_on_bags(frames, two_topics):
+    alone, both = calibration_clips([], (24, 40)), calibration_clips([two_topics], (24, 40))
+    front, rear = both[len(alone) : len(alone) + 8], both[len(alone) + 8 :]
+    for clip, start in zip(front, [0, 9, 18, 27, 36, 45, 54, 64], strict=True):
+        assert np.array_equal(clip, frames[start : start + 16])
+    for clip, start in zip(rear, range(5), strict=True):
+        assert np.array_equal(clip, frames[start : start + 16])
+    shown = comparison_frames(two_topics, 64, 2, (24, 40))
     assert np.array_equal(shown[:, 1], frames[1:65])
+
+
+def test_calibration_walks_a_topic_once_and_keeps_no_full_size_images(two_topics, monkeypatch):
+    walked, waiting, most = [], 0, 0
+
+    def messages(reader, connections):
+        for message in read(reader, connections):
+            walked.append(message[0].topic)
+            yield message
+
+    def decoded(message, encoding):
+        nonlocal waiting, most
+        waiting += 1
+        most = max(most, waiting)
+        return decode(message, encoding)
+
+    def resized(image, height, width):
+        nonlocal waiting
+        waiting -= 1
+        return resize(image, height, width)
+
+    read, decode = AnyReader.messages, message_to_cvimage
+    monkeypatch.setattr(AnyReader, "messages", messages)
+    monkeypatch.setattr("rvm_training.data.bag.message_to_cvimage", decoded)
+    monkeypatch.setattr("rvm_training.export.frames.resize", resized)
+    clips = calibration_clips([two_topics], (16, 24))
+    assert Counter(walked) == {"/front": 1 + 80, "/rear": 1 + 20}, "one more tells the encoding"
+    assert (most, waiting) == (1, 0)
+    assert clips[-1].shape == (16, 16, 24, 3)

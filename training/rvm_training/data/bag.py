@@ -66,35 +66,38 @@ def image_topics(path: Path) -> dict[str, int]:
         return topics
 
 
-def read_images(path: Path, topic: str, indices: Sequence[int]) -> list[npt.NDArray[np.uint8]]:
-    """Decode some messages of an image topic, by their place in the order of recording.
+def read_images(path: Path, topic: str, indices: Sequence[int]) -> Iterator[npt.NDArray[np.uint8]]:
+    """Decode some messages of an image topic, by their place in the order of recording, in one pass over the topic.
 
     Args:
         path: the bag.
         topic: one of `image_topics`.
-        indices: ascending.
+        indices: distinct, ascending.
 
-    Returns:
+    Yields:
         uint8 RGB [H, W, 3] each.
 
     Raises:
         BagError: the bag or an image cannot be read, or the topic has fewer messages.
     """
-    wanted, images = set(indices), []
+    missing = set(indices)
     with _open(path) as reader:
         connections = [connection for connection in _images(reader) if connection.topic == topic]
         for index, (connection, _, data) in enumerate(reader.messages(connections)):
-            if index in wanted:
-                message: Any = reader.deserialize(data, connection.msgtype)
-                try:
-                    images.append(np.array(message_to_cvimage(message, "rgb8"), dtype=np.uint8))
-                except (ImageError, ValueError, AssertionError, cv2.error) as error:  # It asserts that OpenCV decoded.
-                    raise BagError(f"{path}: image {index} of {topic} cannot be decoded ({error})") from error
-                if len(images) == len(wanted):
-                    break
-    if len(images) < len(wanted):
-        raise BagError(f"{path}: got {len(images)} of {len(wanted)} images of {topic}; the bag ends before")
-    return images
+            if index not in missing:
+                continue
+            message: Any = reader.deserialize(data, connection.msgtype)
+            try:
+                image = np.array(message_to_cvimage(message, "rgb8"), dtype=np.uint8)
+            except (ImageError, ValueError, AssertionError, cv2.error) as error:  # It asserts that OpenCV decoded.
+                raise BagError(f"{path}: image {index} of {topic} cannot be decoded ({error})") from error
+            yield image
+            missing.remove(index)
+            if not missing:
+                return
+    if missing:
+        found = len(indices) - len(missing)
+        raise BagError(f"{path}: got {found} of {len(indices)} images of {topic}; the bag ends before")
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,19 +16,20 @@ from rvm_training.data.video import probe, read_frames
 from rvm_training.synthetic.generate import SceneConfig, random_scene
 
 STRETCHES, STRETCH = 8, 16
-"""Stretches of consecutive frames that calibration takes from each video, and the length of each."""
+"""Most stretches of consecutive frames that calibration takes from each video, and the length of each."""
 EXPOSURES = (1.0, 1.0, 1.0, 1.0, 0.3, 0.1, 0.0, 4.0)
 """Brightness of the rendered scenes for calibration: a robot also meets night, a covered lens and the sun."""
 
-Read = Callable[[range], Sequence[np.ndarray]]
-"""Indices of frames to the frames, uint8 RGB [H, W, 3] each."""
+Read = Callable[[Sequence[int]], Iterable[np.ndarray]]
+"""Ascending indices of frames to the frames, uint8 RGB [H, W, 3] each, one at a time."""
 
 
 def calibration_clips(recordings: Sequence[Path], size: tuple[int, int]) -> list[Tensor]:
     """Stretches of frames uint8 [steps, H, W, 3]: of rendered scenes, for variety, and spread over the recordings.
 
     Args:
-        recordings: videos and bags; of a bag, every image topic counts as a video.
+        recordings: videos and bags; of a bag, every image topic counts as a video. A short one gives fewer stretches,
+            no two of which start at the same frame.
         size: height and width of the frames.
 
     Raises:
@@ -41,8 +42,12 @@ def calibration_clips(recordings: Sequence[Path], size: tuple[int, int]) -> list
         clips.append(torch.from_numpy(lit.clip(0, 255).astype(np.uint8)))
     for recording in recordings:
         for count, read in _videos(recording):
-            for start in np.linspace(0, max(0, count - STRETCH), STRETCHES).astype(int).tolist():
-                clips.append(_resized(read(range(start, min(start + STRETCH, count))), size))
+            starts = np.unique(np.linspace(0, max(0, count - STRETCH), STRETCHES).astype(int)).tolist()
+            stretches = [range(start, min(start + STRETCH, count)) for start in starts]
+            # All at once, as a bag is walked from its beginning for every reading.
+            indices = sorted({index for stretch in stretches for index in stretch})
+            shown = dict(zip(indices, _resized(read(indices), size), strict=True))
+            clips += [torch.stack([shown[index] for index in stretch]) for stretch in stretches]
     return clips
 
 
@@ -75,8 +80,15 @@ def _videos(recording: Path) -> Iterator[tuple[int, Read]]:
             yield count, partial(read_images, recording, topic)
     else:
         count, fps = probe(str(recording))
-        yield count, lambda indices: list(read_frames(str(recording), indices, fps))
+        yield count, partial(_read_video, str(recording), fps)
 
 
-def _resized(frames: Sequence[np.ndarray], size: tuple[int, int]) -> Tensor:
+def _read_video(file: str, fps: float, indices: Sequence[int]) -> Iterator[np.ndarray]:
+    """Frames of a video, a stretch at a time: all frames of a reading are in memory together, at their full size."""
+    for start in range(0, len(indices), STRETCH):
+        yield from read_frames(file, indices[start : start + STRETCH], fps)
+
+
+def _resized(frames: Iterable[np.ndarray], size: tuple[int, int]) -> Tensor:
+    """Frames uint8 [steps, *size, 3], each resized as it comes."""
     return torch.stack([resize(torch.from_numpy(np.ascontiguousarray(frame)), *size) for frame in frames])
