@@ -82,6 +82,22 @@ class Perception:
         self._palette = torch.as_tensor(palette(config.clusters.clusters), device=engine.info.device)
         self._heads: dict[str, _HeadStates] = {}
 
+    def warm_up(self, cameras: int) -> None:
+        """Run the engine for every batch up to this many cameras, so that the first frames find all of it ready.
+
+        On CUDA that captures both directions of each batch, and finds out whether the memory is enough. No camera's
+        state is touched.
+
+        Raises:
+            ValueError: the engine does not take as many cameras.
+        """
+        info = self.engine.info
+        for batch in range(1, cameras + 1):
+            frames = torch.zeros(batch, info.height, info.width, 3, dtype=torch.uint8, device=info.device)
+            state = self.engine.init_state(batch)
+            for _ in range(2 if info.device.startswith("cuda") else 1):
+                _, state = self.engine.step(frames, state)
+
     def prepare(self, frames: Mapping[str, npt.NDArray[np.uint8]]) -> Tensor:
         """Resize frames (camera to uint8 RGB [H, W, 3]) into one batch on the engine's device."""
         info = self.engine.info

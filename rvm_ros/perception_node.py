@@ -158,6 +158,7 @@ class PerceptionNode(LifecycleNode):
                 overlay_alpha=value("overlay_alpha"),
             ),
         )
+        perception.warm_up(count)
         info = engine.info
         self.get_logger().info(
             f"engine: {info.kind} {info.arithmetic} on {info.place}, {torch.get_num_threads()} threads, input "

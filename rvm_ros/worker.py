@@ -111,7 +111,8 @@ class Worker:
             for camera in self._ports:
                 self._reset(camera, "requested")
         accepted = {}
-        for camera, received in items.items():
+        # In one order whatever arrived first: the same cameras are then the same batch, whose states stay in place.
+        for camera, received in sorted(items.items()):
             frame = self._accept(camera, received)
             if frame is not None:
                 accepted[camera] = frame
