@@ -72,17 +72,23 @@ class EngineInfo:
         """1 + N, CLS and patches."""
         return 1 + self.grid[0] * self.grid[1]
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names of inputs and output to their shapes without the batch."""
+        state = (self.tokens, self.dim)
+        return {FRAMES: (self.height, self.width, 3), STATE: state, FEATURES: state}
+
+    def zeros(self, batch: int) -> Tensor:
+        """The state before the first frame, float32 [batch, 1 + N, D] on the device."""
+        return torch.zeros(batch, self.tokens, self.dim, device=self.device)
+
     def check_graph(self, path: Path, shapes: Mapping[str, Sequence[int]]) -> None:
         """Check the shapes that a compiled step says it has, each without the batch, against these.
 
         Raises:
             EngineError: they differ.
         """
-        expected = {
-            FRAMES: (self.height, self.width, 3),
-            STATE: (self.tokens, self.dim),
-            FEATURES: (self.tokens, self.dim),
-        }
+        expected = self.shapes
         got = {name: tuple(shapes[name]) for name in expected if name in shapes}
         if got != expected:
             raise EngineError(

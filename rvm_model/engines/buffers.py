@@ -48,6 +48,8 @@ class StepBuffers:
         self._device = torch.device(info.device)
         self._launch_for = launch_for
         self._slots: dict[int, _Slot] = {}
+        # One pool of memory for all graphs: they run one after the other, and their results lie outside of it.
+        self._pool = torch.cuda.graph_pool_handle() if self._device.type == "cuda" else None
 
     def step(self, frames: Tensor, state: Tensor) -> Tensor:
         """Take in checked frames [B, H, W, 3] and a state [B, T, D]; the features are one of the buffers."""
@@ -93,6 +95,6 @@ class StepBuffers:
         torch.cuda.current_stream(self._device).wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         # The stream is named: torch's own one for captures stays on the device of the first capture of the process.
-        with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, pool=self._pool, stream=side, capture_error_mode="thread_local"):
             slot.launch(*step)
         return graph

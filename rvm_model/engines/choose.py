@@ -9,7 +9,6 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -20,20 +19,18 @@ from torch.nn import functional
 
 from rvm_model.engines import cuda
 from rvm_model.engines.base import Engine
-from rvm_model.engines.load import PACKAGES, load_engine
+from rvm_model.engines.load import PACKAGES, load_engine, runtime_version
 from rvm_model.engines.manifest import SCHEMA, DamagedEngineError, EngineError, EngineManifest, Kind
-from rvm_model.engines.tensorrt_runtime import tensorrt
 from rvm_model.engines.torch_engine import TorchEngine
 from rvm_model.hashing import file_digest
 from rvm_model.inference import InferenceStep
-from rvm_model.weights import cache_dir, load_weights, weights_info
+from rvm_model.weights import WeightsInfo, cache_dir, load_weights, weights_info
 
 TORCH = "torch"
 CPU_KINDS: tuple[Kind, ...] = ("openvino", "onnx")
 """Kinds that are built here from weights, the fastest first: docs/benchmarks.md."""
-TOLERANCE = {"fp32": 1e-4, "fp16": 5e-3}
-"""Largest relative error by precision, over the few steps that are compared when an engine is built here."""
 _STEPS = 8
+"""Recurrent steps that an engine is compared over when it is built here."""
 
 
 def choose_engine(
@@ -78,15 +75,11 @@ def choose_engine(
         network, weights = load_weights(model)
         return TorchEngine(network, weights, size=size, device=device)
     if choice in CPU_KINDS:
-        if not _installed(choice):
-            raise EngineError(
-                f"engine: {choice} needs {PACKAGES[choice]} and onnx; pip install onnx {PACKAGES[choice]}"
-            )
-        wanted = _Wanted(choice, model, size, built_for=(version(PACKAGES[choice]),))
+        wanted = _Wanted(choice, weights_info(model), size, built_for=(runtime_version(choice),))
     elif choice == "tensorrt":
         cuda.require(device, "tensorrt")
-        built_for = (*cuda.gpu(device), str(tensorrt().__version__))
-        wanted = _Wanted("tensorrt", model, size, "fp16", cameras, device, built_for)
+        built_for = (*cuda.gpu(device), runtime_version("tensorrt"))
+        wanted = _Wanted("tensorrt", weights_info(model), size, "fp16", cameras, device, built_for)
     else:
         return load_engine(_folder(choice), device=device, threads=threads)
     return _cached(wanted, device=device, threads=threads, build=choice in CPU_KINDS or build_if_missing, tell=tell)
@@ -97,7 +90,7 @@ class _Wanted:
     """An engine that the cache may hold."""
 
     kind: Kind
-    model: str
+    weights: WeightsInfo
     size: tuple[int, int]
     precision: Literal["fp32", "fp16"] = "fp32"
     cameras: int | None = None
@@ -160,7 +153,7 @@ def _cached(wanted: _Wanted, *, device: str, threads: int, build: bool, tell: Ca
 def _key(wanted: _Wanted) -> str:
     """Name of the cache's folder: another network, size, runtime or graph is another engine."""
     content = [
-        SCHEMA, wanted.kind, weights_info(wanted.model).identity, *wanted.size, wanted.precision, wanted.cameras,
+        SCHEMA, wanted.kind, wanted.weights.identity, *wanted.size, wanted.precision, wanted.cameras,
         *wanted.built_for, code_digest(),
     ]  # fmt: skip
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
@@ -176,17 +169,24 @@ def code_digest() -> str:
 
 
 def _build(wanted: _Wanted, folder: Path, tell: Callable[[str], object]) -> None:
-    from rvm_model.engines.compile import write_engine  # It imports onnx, which an engine's folder does without.
+    if importlib.util.find_spec("onnx") is None:
+        raise EngineError("engine: building one needs the package onnx, which is not installed; pip install onnx")
+    # It imports onnx, which an engine's folder does without.
+    from rvm_model.engines.compile import EngineConfig, write_engine
 
-    height, width = wanted.size
-    tell(f"engine: building {wanted.kind} for {height}x{width} from {wanted.model}, once; it is kept in {folder}")
-    network, weights = load_weights(wanted.model)
-    step, frames = InferenceStep(network, wanted.size), _frames(wanted.size)
-    manifest, _ = write_engine(
-        folder, wanted.kind, step, network, weights, frames, tolerance=TOLERANCE[wanted.precision],
-        precision=wanted.precision, rest=wanted.precision, cameras=wanted.cameras, device=wanted.device, tell=tell,
-        show=False,
-    )  # fmt: skip
+    (height, width), model = wanted.size, wanted.weights.name
+    tell(f"engine: building {wanted.kind} for {height}x{width} from {model}, once; it is kept in {folder}")
+    for left in folder.parent.glob(f".{folder.name}.*"):
+        shutil.rmtree(left)  # of a build that was killed; the lock is ours
+    network, weights = load_weights(model)
+    if weights.identity != wanted.weights.identity:
+        raise EngineError(
+            f"engine: the weights {model} changed from {wanted.weights.identity} to {weights.identity} while they were "
+            "read; start again when they are complete"
+        )
+    config = EngineConfig(wanted.kind, wanted.precision, wanted.precision, wanted.cameras, wanted.device)
+    step = InferenceStep(network, wanted.size)
+    manifest, _ = write_engine(folder, config, step, network, weights, _frames(wanted.size), tell=tell, show=False)
     tell(f"engine: built; within {manifest.parity.worst:.1e} of the float32 network over {_STEPS} steps")
 
 

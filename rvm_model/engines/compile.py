@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx
@@ -14,10 +15,10 @@ from torch import Tensor, nn
 from rvm_model.engines import cuda, onnx_graph
 from rvm_model.engines.base import EngineInfo
 from rvm_model.engines.layers import layer_errors, watched
-from rvm_model.engines.load import run_engine
-from rvm_model.engines.manifest import EngineManifest, Gpu, Kind, Precision, Rest
+from rvm_model.engines.load import PACKAGES, run_engine, runtime_version
+from rvm_model.engines.manifest import START_FILES, EngineManifest, Gpu, Kind, Precision, Rest, check_arithmetic
 from rvm_model.engines.onnx_graph import EightBits
-from rvm_model.engines.parity import Drift, measure
+from rvm_model.engines.parity import TOLERANCE, Drift, measure
 from rvm_model.engines.tensorrt_build import PlanConfig, build_plan
 from rvm_model.hashing import file_digest
 from rvm_model.inference import InferenceStep
@@ -29,21 +30,42 @@ class ParityError(ValueError):
     """An engine that is too far from the network; nothing was written."""
 
 
+@dataclass(frozen=True)
+class EngineConfig:
+    """What an engine is compiled for."""
+
+    kind: Kind
+    """The runtime."""
+    precision: Precision = "fp32"
+    """Arithmetic of the linear layers."""
+    rest: Rest = "fp32"
+    """Arithmetic of the rest of the step."""
+    cameras: int | None = None
+    """Largest batch; None takes any, which TensorRT cannot."""
+    device: str = "cpu"
+    """Where it is built and compared."""
+    plan: PlanConfig = field(default_factory=PlanConfig)
+    """For TensorRT, how the plan is built."""
+
+    def __post_init__(self) -> None:
+        """Check that the kind has the arithmetic.
+
+        Raises:
+            EngineError: it has not.
+        """
+        check_arithmetic(self.kind, self.precision, self.rest)
+
+
 def write_engine(
     out: Path,
-    kind: Kind,
+    config: EngineConfig,
     step: InferenceStep,
     network: RVM,
     weights: WeightsInfo,
     frames: Tensor,
     *,
-    tolerance: float,
-    precision: Precision = "fp32",
-    rest: Rest = "fp32",
     quantized: Mapping[nn.Linear, EightBits] | None = None,
-    cameras: int | None = None,
-    device: str = "cpu",
-    plan: PlanConfig | None = None,
+    tolerance: float | None = None,
     tell: Callable[[str], object] = print,
     debug_layers: bool = False,
     show: bool = True,
@@ -52,18 +74,13 @@ def write_engine(
 
     Args:
         out: folder to write; it must not exist.
-        kind: the runtime to compile for.
+        config: what is compiled for.
         step: what is compiled.
         network: the float32 network that it has to agree with.
         weights: where the network came from.
         frames: uint8 [steps, cameras, H, W, 3] to compare them on.
-        tolerance: largest relative error of a step.
-        precision: arithmetic of the linear layers.
-        rest: arithmetic of the rest of the step.
         quantized: linear layers of the step in 8 bits, for int8 and fp8.
-        cameras: largest batch; None takes any.
-        device: where the engine is built and compared.
-        plan: for TensorRT, how the plan is built.
+        tolerance: largest relative error of a step; None takes that of the precision.
         tell: takes lines on the progress of a long build.
         debug_layers: where the engine is too far off, compare its layers and tell which is off first.
         show: draw a progress bar.
@@ -77,46 +94,39 @@ def write_engine(
     """
     if out.exists():
         raise FileExistsError(f"engine: {out} exists; remove it, or give another folder")
+    limit = TOLERANCE[config.precision] if tolerance is None else tolerance
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
-        height, width = (side * step.patch_size for side in step.grid)
-        info = EngineInfo(
-            kind=kind, weights=weights.identity, trained=weights.trained, device=device, precision=precision,
-            height=height, width=width, patch_size=step.patch_size, dim=step.dim, cameras=cameras, rest=rest,
-            version_compatible=plan is not None and plan.version_compatible,
-        )  # fmt: skip
-        # OpenVINO takes its types at run time, the others from the graph.
-        typed: Rest = "fp32" if kind == "openvino" else rest
-        graph = onnx_graph.build(step, quantized, rest=typed, tensorrt=kind == "tensorrt")
-        built_with = _compile(kind, graph, partial, info, plan or PlanConfig(), tell)
-        drift = measure(run_engine(partial, kind, info), network, frames, show=show)
-        if problem := _problem(drift, tolerance):
-            if debug_layers and kind == "tensorrt":
+        info = _info(config, step, weights)
+        built_with = _compile(config, _graph(config, step, quantized), partial, info, tell)
+        drift = measure(run_engine(partial, info), network, frames, show=show)
+        first = drift.beyond(limit)
+        if first is not None:
+            problem = _problem(drift, first, limit)
+            if debug_layers and config.kind == "tensorrt":
                 problem += "\nLayers are compared for onnx and openvino alone: export for onnx with the same precision"
-            elif debug_layers and (first := drift.beyond(tolerance)) is not None:
-                watch = watched(step)
-                graph = onnx_graph.build(step, quantized, rest=typed, watch=watch)
-                errors = layer_errors(info, graph, step, frames, first)
-                problem += "\n" + _layers(errors, tolerance)
+            elif debug_layers:
+                graph = _graph(config, step, quantized, watch=watched(step))
+                problem += "\n" + _layers(layer_errors(info, graph, step, frames, first), limit)
             raise ParityError(problem)
         manifest = EngineManifest(
-            kind=kind,
+            kind=config.kind,
             model=weights.name,
             weights=info.weights,
             trained=info.trained,
-            height=height,
-            width=width,
+            height=info.height,
+            width=info.width,
             patch_size=info.patch_size,
             dim=info.dim,
-            cameras=cameras,
-            precision=precision,
-            rest=rest,
+            cameras=info.cameras,
+            precision=config.precision,
+            rest=config.rest,
             opset=onnx_graph.OPSET,
             files={path.name: file_digest(path).hex() for path in sorted(partial.iterdir())},
             built_with={"torch": str(torch.__version__), "onnx": onnx.__version__, **built_with},
-            parity=drift.parity(tolerance),
-            gpu=_gpu(device, plan or PlanConfig()) if kind == "tensorrt" else None,
+            parity=drift.parity(limit),
+            gpu=_gpu(config) if config.kind == "tensorrt" else None,
         )
         manifest.write(partial)
         partial.chmod(0o755)  # mkdtemp's folders are for their owner alone.
@@ -127,40 +137,64 @@ def write_engine(
     return manifest, drift
 
 
+def _info(config: EngineConfig, step: InferenceStep, weights: WeightsInfo) -> EngineInfo:
+    rows, columns = step.grid
+    return EngineInfo(
+        kind=config.kind,
+        weights=weights.identity,
+        trained=weights.trained,
+        device=config.device,
+        precision=config.precision,
+        height=rows * step.patch_size,
+        width=columns * step.patch_size,
+        patch_size=step.patch_size,
+        dim=step.dim,
+        cameras=config.cameras,
+        rest=config.rest,
+        version_compatible=config.kind == "tensorrt" and config.plan.version_compatible,
+    )
+
+
+def _graph(
+    config: EngineConfig,
+    step: InferenceStep,
+    quantized: Mapping[nn.Linear, EightBits] | None,
+    watch: Iterable[str] = (),
+) -> onnx.ModelProto:
+    # OpenVINO takes its types at run time, the others from the graph.
+    rest: Rest = "fp32" if config.kind == "openvino" else config.rest
+    return onnx_graph.build(step, quantized, rest=rest, tensorrt=config.kind == "tensorrt", watch=watch)
+
+
 def _compile(
-    kind: Kind,
-    graph: onnx.ModelProto,
-    folder: Path,
-    info: EngineInfo,
-    plan: PlanConfig,
-    tell: Callable[[str], object],
+    config: EngineConfig, graph: onnx.ModelProto, folder: Path, info: EngineInfo, tell: Callable[[str], object]
 ) -> dict[str, str]:
     """Write the engine's files into a folder; returns the versions of what made them."""
-    files = onnx_graph.save(graph, folder / "step.onnx")
-    if kind == "onnx":
-        return {}
-    if kind == "openvino":
+    files = onnx_graph.save(graph, folder / START_FILES["onnx"])
+    start = folder / START_FILES[config.kind]
+    if config.kind == "onnx":
+        return {PACKAGES["onnx"]: runtime_version("onnx")}
+    if config.kind == "openvino":
         from rvm_model.engines.openvino_engine import convert  # The only file that imports openvino.
 
-        versions = convert(files[0], folder / "step.xml")
+        versions = convert(files[0], start)
     else:
-        versions = build_plan(files[0], folder / "step.plan", info, plan, tell)
+        versions = build_plan(files[0], start, info, config.plan, tell)
     for file in files:
         file.unlink()
     return versions
 
 
-def _gpu(device: str, plan: PlanConfig) -> Gpu:
+def _gpu(config: EngineConfig) -> Gpu:
+    plan = config.plan
     return Gpu(
-        *cuda.gpu(device), hardware_compatible=plan.hardware_compatible, version_compatible=plan.version_compatible
+        *cuda.gpu(config.device),
+        hardware_compatible=plan.hardware_compatible,
+        version_compatible=plan.version_compatible,
     )
 
 
-def _problem(drift: Drift, limit: float) -> str:
-    """What is wrong with the errors, if anything."""
-    first = drift.beyond(limit)
-    if first is None:
-        return ""
+def _problem(drift: Drift, first: int, limit: float) -> str:
     return (
         f"engine: its features differ from the float32 network's by {drift.relative[first]:.2e} at step {first + 1} "
         f"and {max(drift.relative):.2e} at the worst, expected at most {limit:.0e}; nothing was written. Take a higher "

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from rvm_model.engines.base import Engine, EngineInfo
-from rvm_model.engines.manifest import EngineError, EngineManifest, Kind, check_files
+from rvm_model.engines.manifest import START_FILES, EngineError, EngineManifest, check_files
 
-PACKAGES: dict[Kind, str] = {"onnx": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt"}
+PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt"}
 """What each kind needs."""
 _RUNTIMES = {
-    "onnx": ("rvm_model.engines.onnx_engine", "OnnxEngine", "step.onnx"),
-    "openvino": ("rvm_model.engines.openvino_engine", "OpenVinoEngine", "step.xml"),
-    "tensorrt": ("rvm_model.engines.tensorrt_engine", "TensorRtEngine", "step.plan"),
+    "onnx": ("rvm_model.engines.onnx_engine", "OnnxEngine"),
+    "openvino": ("rvm_model.engines.openvino_engine", "OpenVinoEngine"),
+    "tensorrt": ("rvm_model.engines.tensorrt_engine", "TensorRtEngine"),
 }
-"""Kind to (module, class, the file that it starts from)."""
+"""Kind to module and class."""
 
 
 def load_engine(folder: str | Path, *, device: str = "cpu", threads: int = 0) -> Engine:
@@ -33,35 +35,50 @@ def load_engine(folder: str | Path, *, device: str = "cpu", threads: int = 0) ->
         EngineError: a file was changed, or the engine does not fit this package or machine.
     """
     folder = Path(folder).expanduser()
-    if not folder.is_dir():
-        raise FileNotFoundError(f"engine: no folder at {folder}; make one with `rvm export`")
     manifest = EngineManifest.read(folder)
     check_files(folder, manifest)
     if manifest.kind == "tensorrt":
         from rvm_model.engines.tensorrt_engine import check_fit  # It needs CUDA.
 
         check_fit(folder, manifest, device)
-    return run_engine(folder, manifest.kind, engine_info(manifest, device), threads=threads)
+    return run_engine(folder, engine_info(manifest, device), threads=threads)
 
 
-def run_engine(folder: Path, kind: Kind, info: EngineInfo, *, threads: int = 0) -> Engine:
+def run_engine(folder: Path, info: EngineInfo, *, threads: int = 0) -> Engine:
     """Start the runtime of a folder whose files are known to be good.
 
     Raises:
         EngineError: the runtime is not installed, or cannot load the files.
     """
-    if kind not in _RUNTIMES:
-        raise EngineError(f"engine: got kind {kind!r}, expected one of {', '.join(_RUNTIMES)}")
-    module, name, file = _RUNTIMES[kind]
+    module, name = _RUNTIMES[info.kind]
+    with _needing(info.kind):
+        runtime = getattr(importlib.import_module(module), name)
+    engine: Engine = runtime(folder / START_FILES[info.kind], info, threads=threads or torch.get_num_threads())
+    return engine
+
+
+def runtime_version(kind: str) -> str:
+    """Version of the runtime that is installed for a kind.
+
+    Raises:
+        EngineError: it is not installed.
+    """
+    with _needing(kind):
+        return str(importlib.import_module(PACKAGES[kind]).__version__)
+
+
+@contextmanager
+def _needing(kind: str) -> Iterator[None]:
+    """Tells what to install where a kind's runtime cannot be imported; a module of our own is not to be installed."""
     package = PACKAGES[kind]
     try:
-        runtime = getattr(importlib.import_module(module), name)
+        yield
     except ImportError as error:
+        if (error.name or "").startswith("rvm_model"):
+            raise
         raise EngineError(
-            f"{folder}: needs the package {package}, which cannot be imported ({error}); pip install {package}"
+            f"engine: {kind} needs the package {package}, which cannot be imported ({error}); pip install {package}"
         ) from error
-    engine: Engine = runtime(folder / file, info, threads=threads or torch.get_num_threads())
-    return engine
 
 
 def engine_info(manifest: EngineManifest, device: str) -> EngineInfo:

@@ -26,6 +26,25 @@ Kind = Literal["onnx", "openvino", "tensorrt"]
 Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
 Rest = Literal["fp32", "fp16", "bf16"]
 
+RESTS: dict[tuple[Kind, Precision], tuple[Rest, ...]] = {
+    ("onnx", "fp32"): ("fp32",),
+    ("onnx", "fp16"): ("fp16",),
+    ("onnx", "bf16"): ("bf16",),
+    ("onnx", "int8"): ("fp32", "fp16"),
+    ("onnx", "fp8"): ("fp32", "fp16"),
+    ("openvino", "fp32"): ("fp32",),
+    ("openvino", "bf16"): ("bf16",),
+    ("openvino", "int8"): ("fp32", "bf16"),
+    ("tensorrt", "fp32"): ("fp32",),
+    ("tensorrt", "fp16"): ("fp16",),
+    ("tensorrt", "bf16"): ("bf16",),
+    ("tensorrt", "int8"): ("fp16", "bf16", "fp32"),
+    ("tensorrt", "fp8"): ("fp16", "bf16", "fp32"),
+}
+"""Precisions that each kind has, and the arithmetic that the rest may be in. OpenVINO has no float16 on a CPU."""
+START_FILES = {"onnx": "step.onnx", "openvino": "step.xml", "tensorrt": "step.plan"}
+"""The file that each kind is loaded from."""
+
 
 class EngineError(ValueError):
     """An engine folder that cannot be used here. The message says what was found, what was expected, what to do."""
@@ -33,6 +52,17 @@ class EngineError(ValueError):
 
 class DamagedEngineError(EngineError):
     """An engine folder that is incomplete, changed, or of another version of this package."""
+
+
+def check_arithmetic(kind: Kind, precision: Precision, rest: Rest) -> None:
+    """Check that a kind of engine has this arithmetic.
+
+    Raises:
+        EngineError: it has not.
+    """
+    if rest not in RESTS.get((kind, precision), ()):
+        expected = ", ".join(f"{p} with {' or '.join(rests)}" for (k, p), rests in RESTS.items() if k == kind)
+        raise EngineError(f"engine: got {precision} with {rest} for {kind}, expected one of: {expected}")
 
 
 @dataclass(frozen=True)
@@ -49,6 +79,8 @@ class Parity:
     """Mean relative error of the last quarter of the steps, by that of the first quarter."""
     worst_token: float
     """Largest relative error of a single token."""
+    by_step: list[float]
+    """Relative error of every step."""
     tolerance: float
     """What `worst` had to stay below."""
 
@@ -140,6 +172,15 @@ class EngineManifest:
                 f"{path}: got height, width, patch_size and dim {sizes}, expected positive numbers and whole patches; "
                 "export the engine again"
             )
+        if START_FILES[engine.kind] not in engine.files:
+            raise DamagedEngineError(
+                f"{path}: got files {sorted(engine.files)}, expected {START_FILES[engine.kind]} among them; export the "
+                "engine again"
+            )
+        try:
+            check_arithmetic(engine.kind, engine.precision, engine.rest)
+        except EngineError as error:
+            raise DamagedEngineError(f"{path}: {error}; export the engine again") from error
         return engine
 
 
@@ -158,6 +199,8 @@ def check_files(folder: Path, manifest: EngineManifest) -> None:
         raise DamagedEngineError(
             f"{folder}: {sorted(extra)} not in the manifest; an engine's folder holds nothing else"
         )
+    if folders := sorted(name for name in manifest.files if not (folder / name).is_file()):
+        raise DamagedEngineError(f"{folder}: got folders {folders}, expected files; export the engine again")
     for name, expected in manifest.files.items():
         if (got := file_digest(folder / name).hex()) != expected:
             raise DamagedEngineError(
@@ -189,6 +232,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return _build(hint, value, where)
     if origin is dict:
         fits = isinstance(value, dict) and all(isinstance(text, str) for pair in value.items() for text in pair)
+    elif origin is list:
+        if not isinstance(value, list):
+            raise DamagedEngineError(f"{where}: got {value!r}, expected a list; export the engine again")
+        return [_convert(choices[0], item, where) for item in value]
     elif origin is Literal:
         fits = value in choices
     elif hint is float:

@@ -76,7 +76,7 @@ class OnnxEngine:
 
     def init_state(self, batch: int) -> Tensor:
         """Zeros [batch, T, D]; see `Engine.init_state`."""
-        return torch.zeros(batch, self._info.tokens, self._info.dim, device=self._device)
+        return self._info.zeros(batch)
 
     def step(self, frames: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Take in one frame of each camera; see `Engine.step`."""

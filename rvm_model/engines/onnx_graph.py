@@ -291,9 +291,15 @@ class _Step:
         # A share of the scale on either side of the product: float16 has no numbers as small as all of it.
         scale = np.array(1 / layer.gain.mean(), np.float32)
         x = self.dequantized(x, constant(f"{name}.input_scale", scale, self.dtype), f"{name}.input")
-        weight_scale = constant(f"{name}.weight_scale", layer.weight_scale / scale * factor, self.dtype)
-        weight = constant(f"{name}.weight_quantized", layer.weight.T)
-        return x, self.dequantized(weight, weight_scale, f"{name}.weight", axis=1), shift * factor
+        weights, weight_scale = layer.weight, layer.weight_scale / scale * factor
+        if self.dtype == TensorProto.FLOAT16:
+            # TensorRT refuses a scale of zero, which that of a row of tiny weights would become.
+            wide = np.maximum(weight_scale, np.finfo(np.float16).tiny).astype(np.float32)
+            weights = np.rint(weights * (weight_scale / wide)[:, None]).astype(np.int8)
+            weight_scale = wide
+        weight = constant(f"{name}.weight_quantized", weights.T)
+        weight_scale_name = constant(f"{name}.weight_scale", weight_scale, self.dtype)
+        return x, self.dequantized(weight, weight_scale_name, f"{name}.weight", axis=1), shift * factor
 
     def in_float8(self, x: str, layer: Float8Linear, factor: Array, name: str) -> tuple[str, str]:
         """Input and weight of a product in float8."""

@@ -83,7 +83,7 @@ class OpenVinoEngine:
 
     def init_state(self, batch: int) -> Tensor:
         """Zeros [batch, T, D]; see `Engine.init_state`."""
-        return torch.zeros(batch, self._info.tokens, self._info.dim)
+        return self._info.zeros(batch)
 
     def step(self, frames: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Take in one frame of each camera; see `Engine.step`."""

@@ -9,11 +9,13 @@ from torch import Tensor
 from tqdm import trange
 
 from rvm_model.engines.base import Engine
-from rvm_model.engines.manifest import Parity
+from rvm_model.engines.manifest import Parity, Precision
 from rvm_model.rvm import RVM
 
 STEPS = 64
 """Recurrent steps of a comparison."""
+TOLERANCE: dict[Precision, float] = {"fp32": 1e-4, "fp16": 5e-3, "bf16": 2e-2, "int8": 2e-2, "fp8": 1e-1}
+"""Largest relative error of a step for each precision, where the user gives none."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Drift:
             last=self.relative[-1],
             growth=last / first if first else 1.0,
             worst_token=max(self.worst_token),
+            by_step=self.relative,
             tolerance=tolerance,
         )
 

@@ -27,8 +27,6 @@ class PlanConfig:
     """Later TensorRT versions run the plan too, also the lean runtime; it brings code along and may be slower."""
     hardware_compatible: bool = False
     """Other GPUs from Ampere on run the plan too; it may be slower."""
-    timing_cache: bool = True
-    """Keep what was measured of kernels in the cache, for the next build on this kind of GPU."""
 
 
 def build_plan(
@@ -69,16 +67,15 @@ def build_plan(
         if config.hardware_compatible:
             settings.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
         cache = _timing_cache_path(trt, info.device)
-        if config.timing_cache:
-            _use_timings(settings, cache, tell)
+        _use_timings(settings, cache, tell)
         serialized = builder.build_serialized_network(network, settings)
         if serialized is None:
             raise EngineError(
-                f"{graph}: TensorRT {trt.__version__} cannot build it ({'; '.join(log.errors)}); take another "
+                f"{graph}: TensorRT {trt.__version__} cannot build it ({log.reasons()}); take another "
                 f"precision or size, or {INSTALL}"
             )
         plan.write_bytes(serialized)
-        if config.timing_cache and (measured := settings.get_timing_cache()) is not None:
+        if (measured := settings.get_timing_cache()) is not None:
             _replace(cache, bytes(measured.serialize()))
     return {"tensorrt": str(trt.__version__), "cuda": cuda.version()}
 
@@ -86,7 +83,8 @@ def build_plan(
 def _profile(builder: Any, info: EngineInfo) -> Any:
     """Batches from one camera to the largest, which is what is optimized for."""
     profile = builder.create_optimization_profile()
-    for name, shape in ((FRAMES, (info.height, info.width, 3)), (STATE, (info.tokens, info.dim))):
+    for name in (FRAMES, STATE):
+        shape = info.shapes[name]
         profile.set_shape(name, (1, *shape), (info.cameras, *shape), (info.cameras, *shape))
     return profile
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,7 +39,7 @@ class TensorRtEngine:
             self._plan = self._runtime.deserialize_cuda_engine(path.read_bytes())
             if self._plan is None:
                 raise EngineError(
-                    f"{path}: TensorRT {trt.__version__} refuses the plan ({'; '.join(self._logger.errors)}); "
+                    f"{path}: TensorRT {trt.__version__} refuses the plan ({self._logger.reasons()}); "
                     f"export it again on this machine, or {INSTALL}"
                 )
             self._check(path)
@@ -51,10 +50,9 @@ class TensorRtEngine:
         """What runs here."""
         return self._info
 
-    @torch.inference_mode()
     def init_state(self, batch: int) -> Tensor:
         """Zeros [batch, T, D]; see `Engine.init_state`."""
-        return torch.zeros(batch, self._info.tokens, self._info.dim, device=self._info.device)
+        return self._info.zeros(batch)
 
     @torch.inference_mode()
     def step(self, frames: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,46 +66,40 @@ class TensorRtEngine:
         context = self._plan.create_execution_context()
         if context is None:
             raise EngineError(
-                f"engine: TensorRT has no memory for {batch} cameras ({'; '.join(self._logger.errors)}); "
+                f"engine: TensorRT has no memory for {batch} cameras ({self._logger.reasons()}); "
                 "run fewer cameras or a smaller size"
             )
 
-        info = self._info
         # Once: the first step after a new shape allocates, which a capture does not allow.
-        for name, shape in ((FRAMES, (info.height, info.width, 3)), (STATE, (info.tokens, info.dim))):
-            self._succeed(context.set_input_shape(name, (batch, *shape)), f"shape {(batch, *shape)} of {name}")
+        for name in (FRAMES, STATE):
+            shape = (batch, *self._info.shapes[name])
+            self._succeed(context.set_input_shape(name, shape), f"shape {shape} of {name}")
 
         def launch(frames: Tensor, state: Tensor, features: Tensor) -> None:
             for name, tensor in ((FRAMES, frames), (STATE, state), (FEATURES, features)):
                 self._succeed(context.set_tensor_address(name, tensor.data_ptr()), f"address of {name}")
-            self._succeed(context.execute_async_v3(cuda.stream(info.device)), "step")
+            self._succeed(context.execute_async_v3(cuda.stream(self._info.device)), "step")
 
         return launch
 
     def _succeed(self, done: bool, what: str) -> None:
         if not done:
-            raise EngineError(f"engine: TensorRT refuses the {what} ({'; '.join(self._logger.errors)}); {INSTALL}")
+            raise EngineError(f"engine: TensorRT refuses the {what} ({self._logger.reasons()}); {INSTALL}")
 
     def _check(self, path: Path) -> None:
         """Names, types and shapes of the plan against what the manifest says."""
         info, trt, plan = self._info, self._trt, self._plan
-        sizes = (info.height, info.width, 3), (info.tokens, info.dim)
+        names = [plan.get_tensor_name(index) for index in range(plan.num_io_tensors)]
+        # The first axis is the batch, which the optimization profile limits.
+        info.check_graph(path, {name: tuple(plan.get_tensor_shape(name))[1:] for name in names})
+        types = {name: (plan.get_tensor_mode(name), plan.get_tensor_dtype(name)) for name in names}
         expected = {
-            FRAMES: (trt.TensorIOMode.INPUT, trt.DataType.UINT8, sizes[0]),
-            STATE: (trt.TensorIOMode.INPUT, trt.DataType.FLOAT, sizes[1]),
-            FEATURES: (trt.TensorIOMode.OUTPUT, trt.DataType.FLOAT, sizes[1]),
+            FRAMES: (trt.TensorIOMode.INPUT, trt.DataType.UINT8),
+            STATE: (trt.TensorIOMode.INPUT, trt.DataType.FLOAT),
+            FEATURES: (trt.TensorIOMode.OUTPUT, trt.DataType.FLOAT),
         }
-        got: dict[str, Any] = {}
-        for index in range(plan.num_io_tensors):
-            name = plan.get_tensor_name(index)
-            # The first axis is the batch, which the optimization profile limits.
-            shape = tuple(plan.get_tensor_shape(name))[1:]
-            got[name] = (plan.get_tensor_mode(name), plan.get_tensor_dtype(name), shape)
-        if got != expected:
-            raise EngineError(
-                f"{path}: got inputs and outputs {got}, expected {expected}; the plan is not the step that the "
-                "manifest tells: export it again"
-            )
+        if types != expected:
+            raise EngineError(f"{path}: got inputs and outputs {types}, expected {expected}; export it again")
         _, _, (cameras, *_) = plan.get_tensor_profile_shape(FRAMES, 0)
         if info.cameras is None or cameras < info.cameras:
             raise EngineError(f"{path}: got a plan for {cameras} cameras, expected {info.cameras}; export it again")
@@ -124,7 +116,7 @@ def check_fit(folder: Path, manifest: EngineManifest, device: str) -> None:
         raise EngineError(f"{folder}: the manifest names no GPU, which a TensorRT plan needs; export it again")
     built, (name, capability) = manifest.gpu, cuda.gpu(device)
     if built.hardware_compatible:
-        fits = float(capability) >= 8.0
+        fits = release(capability) >= (8, 0)
     else:
         fits = (name, capability) == (built.name, built.compute_capability)
     if not fits:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import logging
+from collections import deque
 from typing import Any
 
 from rvm_model.engines.manifest import EngineError
@@ -30,20 +32,30 @@ def tensorrt(*, lean: bool = False) -> Any:
     raise EngineError(f"engine: TensorRT cannot be imported ({'; '.join(failures)}); {INSTALL}")
 
 
+@functools.cache
 def logger(trt: Any) -> Any:
-    """A TensorRT logger that hands over to logging, and keeps the errors for the message of a refusal."""
+    """The TensorRT logger that hands over to logging, and keeps the last errors for the message of a refusal.
+
+    One for all: TensorRT keeps the first that it is given, and does not tell a later one.
+    """
 
     class Logger(trt.ILogger):  # type: ignore[misc]  # its base is known at run time only
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
-            self.errors: list[str] = []
+            self._errors: deque[str] = deque(maxlen=8)
 
         def log(self, severity: Any, message: str) -> None:
             if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
-                self.errors.append(message)
+                self._errors.append(message)
                 _log.error(message)
             elif severity == trt.ILogger.Severity.WARNING:
                 _log.warning(message)
+
+        def reasons(self) -> str:
+            """The errors since the last refusal, in words."""
+            reasons = "; ".join(self._errors) or "it gives no reason"
+            self._errors.clear()
+            return reasons
 
     return Logger()
 

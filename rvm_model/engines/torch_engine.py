@@ -50,10 +50,9 @@ class TorchEngine:
         """What runs here."""
         return self._info
 
-    @torch.inference_mode()
     def init_state(self, batch: int) -> Tensor:
         """Zeros [batch, 1 + N, D]; see `Engine.init_state`."""
-        return torch.zeros(batch, self._info.tokens, self._info.dim, device=self._device)
+        return self._info.zeros(batch)
 
     @torch.inference_mode()
     def step(self, frames: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

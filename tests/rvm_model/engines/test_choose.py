@@ -1,5 +1,6 @@
 """The engine that a user asks for; the default is built once, kept, and shared by all processes."""
 
+import dataclasses
 import multiprocessing
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from rvm_model import RVM, save_checkpoint
-from rvm_model.engines import EngineError, choose_engine
+from rvm_model.engines import EngineError, choose_engine, parity
 from rvm_model.engines import choose as module
 from rvm_model.engines.manifest import MANIFEST
 
@@ -105,7 +106,7 @@ def test_a_wrong_device_leaves_the_caches_engine_alone(checkpoint, tmp_path, mon
 
 
 def test_a_build_that_fails_leaves_nothing_and_can_be_tried_again(checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "TOLERANCE", {"fp32": 1e-12})
+    monkeypatch.setitem(parity.TOLERANCE, "fp32", 1e-12)
     with pytest.raises(ValueError, match="expected at most 1e-12"):
         choose(checkpoint)
     assert engines(tmp_path) == []
@@ -121,8 +122,36 @@ def test_without_a_faster_runtime_torch_runs_and_it_is_told(checkpoint, monkeypa
     engine, said = choose(checkpoint)
     assert engine.info.kind == "torch"
     assert "none of openvino, onnxruntime is installed, so torch runs the network, which is slower" in said[0]
-    with pytest.raises(EngineError, match="openvino needs openvino and onnx; pip install onnx openvino"):
+
+
+@pytest.mark.parametrize("missing", ["openvino", "onnx"])
+def test_what_an_engine_needs_and_is_not_installed_is_told(checkpoint, monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(EngineError, match=f"needs the package {missing}.*pip install {missing}"):
         choose(checkpoint, "openvino")
+
+
+def test_what_a_killed_build_left_is_swept_by_the_next_one(checkpoint, tmp_path, monkeypatch):
+    choose(checkpoint)
+    (name,) = engines(tmp_path)
+    folder = tmp_path / "cache" / "engines" / name
+    folder.rename(folder.with_name(f".{name}.k1lled"))
+    folder.with_name(".another.k1lled").mkdir()
+    choose(checkpoint)
+    assert engines(tmp_path) == [".another.k1lled", name]
+
+
+def test_weights_that_change_while_they_are_read_are_not_kept_under_the_old_name(checkpoint, tmp_path, monkeypatch):
+    read = module.load_weights
+
+    def replaced(name):
+        network, weights = read(name)
+        return network, dataclasses.replace(weights, identity="sha256:other")
+
+    monkeypatch.setattr(module, "load_weights", replaced)
+    with pytest.raises(EngineError, match="changed from sha256:.* to sha256:other while they were read"):
+        choose(checkpoint)
+    assert engines(tmp_path) == []
 
 
 def test_a_package_that_is_missing_is_seen(monkeypatch):

@@ -6,8 +6,8 @@ import dataclasses
 import pytest
 import torch
 
-from rvm_model.engines import EngineError, EngineInfo
-from rvm_model.engines.compile import ParityError, write_engine
+from rvm_model.engines import EngineInfo
+from rvm_model.engines.compile import EngineConfig, ParityError, write_engine
 from rvm_model.engines.layers import layer_errors, watched
 from rvm_model.engines.onnx_graph import build
 from rvm_model.inference import InferenceStep
@@ -40,17 +40,11 @@ def test_the_layer_that_differs_is_the_first_above_the_rest(tiny_model, kind):
 def test_an_export_that_fails_names_step_and_layer(tiny_model, tmp_path):
     with pytest.raises(ParityError) as failure:
         write_engine(
-            tmp_path / "e", "onnx", InferenceStep(tiny_model, SIZE), tiny_model, WeightsInfo("t", "t", True), clip(2),
-            tolerance=1e-12, debug_layers=True, show=False,
+            tmp_path / "e", EngineConfig("onnx"), InferenceStep(tiny_model, SIZE), tiny_model,
+            WeightsInfo("t", "t", True), clip(2), tolerance=1e-12, debug_layers=True, show=False,
         )  # fmt: skip
     text = str(failure.value)
     assert "at step 1 and" in text
     assert "encoder.1.mapped" in text
     assert "first above 1e-12 in that step: encoder.0.mapped" in text
     assert not (tmp_path / "e").exists()
-
-
-def test_layers_of_a_plan_are_not_promised(tiny_model):
-    step = InferenceStep(tiny_model, SIZE)
-    with pytest.raises(EngineError, match="compared for onnx and openvino, got tensorrt"):
-        layer_errors(dataclasses.replace(INFO, kind="tensorrt"), build(step), step, clip(1), 0)

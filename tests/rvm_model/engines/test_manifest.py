@@ -21,7 +21,7 @@ def manifest(folder) -> EngineManifest:
         kind="onnx", model="m.safetensors", weights="sha256:0", trained=True, height=32, width=48, patch_size=16,
         dim=24, cameras=2, precision="fp32", rest="fp32", opset=20,
         files={"step.onnx": file_digest(folder / "step.onnx").hex()}, built_with={"onnx": "1.2"},
-        parity=Parity(64, 1e-6, 1e-6, 1.5, 2e-6, 1e-4),
+        parity=Parity(2, 1e-6, 1e-6, 1.5, 2e-6, [5e-7, 1e-6], 1e-4),
     )  # fmt: skip
 
 
@@ -55,6 +55,11 @@ def changed(folder, manifest, change) -> None:
         (lambda v: v.update(parity=3), "parity: got 3, expected keys and values"),
         (lambda v: v["parity"].update(worst="small"), "parity: worst: got 'small', expected float"),
         (lambda v: v.update(gpu={"name": "X"}), r"gpu: missing \['compute_capability'\]"),
+        (lambda v: v["parity"].update(by_step=1.0), "parity: by_step: got 1.0, expected a list"),
+        (lambda v: v["parity"].update(by_step=[1.0, "a"]), "parity: by_step: got 'a', expected float"),
+        (lambda v: v.update(files={}), r"got files \[\], expected step.onnx among them"),
+        (lambda v: v.update(precision="fp8", rest="bf16"), "got fp8 with bf16 for onnx, expected one of: fp32 with"),
+        (lambda v: v.update(kind="openvino", files={"step.xml": ""}, precision="fp16"), "got fp16 with fp32 for openv"),
     ],
 )
 def test_a_malformed_manifest_is_told(folder, manifest, change, message):
@@ -82,8 +87,9 @@ def test_a_folder_without_a_manifest_is_told(tmp_path):
         (lambda f: f.write_bytes(b"grap"), "the file was changed or cut short"),
         (lambda f: f.unlink(), r"\['step.onnx'\] missing"),
         (lambda f: f.with_name("virus.so").write_bytes(b""), r"\['virus.so'\] not in the manifest"),
+        (lambda f: (f.unlink(), f.mkdir()), r"got folders \['step.onnx'\], expected files"),
     ],
-    ids=["tampered", "truncated", "missing", "extra"],
+    ids=["tampered", "truncated", "missing", "extra", "folder"],
 )
 def test_files_must_be_exactly_those_of_the_manifest(folder, manifest, change, message):
     manifest.write(folder)

@@ -7,9 +7,10 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from onnx import numpy_helper
 
 from rvm_model.engines import onnx_graph
-from rvm_model.engines.onnx_graph import build, save
+from rvm_model.engines.onnx_graph import QuantizedLinear, build, save
 from rvm_model.inference import InferenceStep
 
 SIZE = (32, 48)
@@ -115,3 +116,22 @@ def test_half_precision_stays_near_the_network_over_many_steps(model, tmp_path):
         (state,) = session.run(None, {"frames": frames[:, t].numpy(), "state": state})
         errors.append(np.linalg.norm(state - expected[:, t]) / np.linalg.norm(expected[:, t]))
     assert 1e-6 < max(errors) < 5e-3
+
+
+def test_a_row_of_tiny_weights_has_a_scale_that_float16_has(model, tmp_path):
+    step = InferenceStep(model, SIZE)
+    linear = step.layers[0].mlp.dense_in
+    rows, columns = linear.weight.shape
+    scale = np.full(rows, 0.01, np.float32)
+    scale[:2] = 1e-12, 1e-6
+    layer = QuantizedLinear(
+        np.full(columns, 50, np.float32), np.full(columns, 128, np.float32), np.full((rows, columns), 100, np.int8),
+        scale, np.zeros(rows, np.float32),
+    )  # fmt: skip
+    graph = build(step, {linear: layer}, rest="fp16", tensorrt=True).graph
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    scales, weights = values["encoder.0.mlp_in.weight_scale"], values["encoder.0.mlp_in.weight_quantized"]
+    assert scales.dtype == np.float16
+    assert scales.min() >= np.finfo(np.float16).tiny
+    got = scales.astype(np.float32) * weights
+    np.testing.assert_allclose(got, 100 * scale * 50 * np.ones_like(got), rtol=1e-3, atol=np.finfo(np.float16).tiny)

@@ -1,6 +1,7 @@
 """An exported engine is the network, or it is not written; what does not fit is refused before it is loaded."""
 
 import dataclasses
+import importlib
 import sys
 
 import pytest
@@ -42,6 +43,28 @@ def test_engines_run_like_the_network_for_any_batch(folder, model):
             state = new_state
 
 
+def test_engines_of_several_sizes_run_side_by_side(checkpoint, model, tmp_path):
+    engines, states = {}, {}
+    for kind, size in (("openvino", SIZE), ("openvino", (64, 32)), ("onnx", (48, 80))):
+        export(str(checkpoint), tmp_path / f"{size[0]}", engine=kind, size=size, steps=2, show=False)
+        engines[size] = load_engine(tmp_path / f"{size[0]}")
+        states[size] = engines[size].init_state(1)
+    clips = {size: torch.randint(0, 256, (1, 6, *size, 3), dtype=torch.uint8) for size in engines}
+    with torch.inference_mode():
+        expected = {size: model.forward_clip(clip)[0] for size, clip in clips.items()}
+    for t in range(6):
+        for size, engine in engines.items():
+            features, states[size] = engine.step(clips[size][:, t], states[size])
+            assert float((features - expected[size][:, t]).norm() / expected[size][:, t].norm()) < 1e-5
+
+
+def test_without_a_number_of_cameras_any_batch_is_taken(checkpoint, tmp_path):
+    manifest, _ = export(str(checkpoint), tmp_path / "e", engine="onnx", size=SIZE, steps=2, show=False)
+    assert manifest.cameras is None
+    engine = load_engine(tmp_path / "e")
+    engine.step(torch.zeros(8, *SIZE, 3, dtype=torch.uint8), engine.init_state(8))
+
+
 def test_the_manifest_tells_what_was_built(folder, checkpoint):
     manifest = EngineManifest.read(folder)
     assert manifest.model == str(checkpoint)
@@ -49,7 +72,10 @@ def test_the_manifest_tells_what_was_built(folder, checkpoint):
     assert manifest.trained
     assert (manifest.height, manifest.width, manifest.dim, manifest.cameras) == (*SIZE, 24, 3)
     assert {path.name for path in folder.iterdir()} == {MANIFEST, *manifest.files}
-    assert manifest.parity.steps == 4
+    assert manifest.parity.steps == len(manifest.parity.by_step) == 4
+    assert max(manifest.parity.by_step) == manifest.parity.worst
+    runtime = {"onnx": "onnxruntime", "openvino": "openvino"}[manifest.kind]
+    assert manifest.built_with[runtime] == importlib.import_module(runtime).__version__
     assert 0 < manifest.parity.worst < manifest.parity.tolerance == 1e-4
     info = load_engine(folder).info
     assert (info.kind, info.weights, info.trained, info.cameras) == (manifest.kind, manifest.weights, True, 3)

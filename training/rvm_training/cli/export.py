@@ -5,36 +5,31 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
+from rvm_model.engines.manifest import Kind, Precision, Rest
+from rvm_model.engines.parity import TOLERANCE
 from rvm_model.engines.tensorrt_build import PlanConfig
-from rvm_training.cli.arguments import size
+from rvm_training.cli.arguments import add_recordings, size
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the subcommand; returns the exit status."""
-    from rvm_training.export.build import TOLERANCE, export, summary  # It imports the compilers.
+    from rvm_training.export.build import export, summary  # It imports the compilers.
 
     parser = argparse.ArgumentParser(prog="rvm export", description=__doc__)
     parser.add_argument("--model", required=True, help="weights: a file, a downloaded released model, untrained:PRESET")
-    parser.add_argument("--engine", required=True, choices=("onnx", "openvino", "tensorrt"), help="the runtime")
+    parser.add_argument("--engine", required=True, choices=get_args(Kind), help="the runtime")
     parser.add_argument("--size", type=size, default=(256, 256), metavar="HxW", help="frames (default: 256x256)")
-    parser.add_argument("--cameras", type=int, default=1, help="largest batch (default: %(default)s)")
+    parser.add_argument("--cameras", type=int, help="largest batch (default: 1 for tensorrt, any for the others)")
     parser.add_argument(
-        "--precision", choices=tuple(TOLERANCE), default="fp32", help="of the linear layers (default: %(default)s)"
+        "--precision", choices=get_args(Precision), default="fp32", help="of the linear layers (default: %(default)s)"
     )
     parser.add_argument(
-        "--rest", choices=("fp32", "fp16", "bf16"),
+        "--rest", choices=get_args(Rest),
         help="for int8: of attention, norms and sums (default: fp16 for tensorrt, bf16 for openvino if the CPU has it)",
     )  # fmt: skip
-    parser.add_argument(
-        "--calibrate",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="PATH",
-        help="for int8: videos and bags of what the robot sees",
-    )
-    parser.add_argument("--video", type=Path, help="video or bag to compare on (default: the first of --calibrate)")
+    add_recordings(parser, compared_on="the first of --calibrate, or rendered scenes")
     tolerances = ", ".join(f"{limit:.0e} for {precision}" for precision, limit in TOLERANCE.items())
     parser.add_argument("--tolerance", type=float, help=f"largest relative error of a step (default: {tolerances})")
     parser.add_argument("--device", help="where it is built and compared (default: cuda for tensorrt, else cpu)")

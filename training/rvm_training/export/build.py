@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rvm_model.engines.base import arithmetic
-from rvm_model.engines.compile import write_engine
+from rvm_model.engines.compile import EngineConfig, write_engine
 from rvm_model.engines.manifest import EngineManifest, Kind, Precision, Rest
 from rvm_model.engines.parity import STEPS, Drift
 from rvm_model.engines.tensorrt_build import PlanConfig
@@ -15,24 +15,6 @@ from rvm_model.weights import load_weights
 from rvm_training.export.frames import calibration_clips, comparison_frames
 from rvm_training.export.quantize import quantize
 
-TOLERANCE: dict[Precision, float] = {"fp32": 1e-4, "fp16": 5e-3, "bf16": 2e-2, "int8": 2e-2, "fp8": 1e-1}
-"""Largest relative error of a step for each precision, where the user gives none."""
-RESTS: dict[tuple[Kind, Precision], tuple[Rest, ...]] = {
-    ("onnx", "fp32"): ("fp32",),
-    ("onnx", "fp16"): ("fp16",),
-    ("onnx", "bf16"): ("bf16",),
-    ("onnx", "int8"): ("fp32", "fp16"),
-    ("onnx", "fp8"): ("fp32", "fp16"),
-    ("openvino", "fp32"): ("fp32",),
-    ("openvino", "bf16"): ("bf16",),
-    ("openvino", "int8"): ("fp32", "bf16"),
-    ("tensorrt", "fp32"): ("fp32",),
-    ("tensorrt", "fp16"): ("fp16",),
-    ("tensorrt", "bf16"): ("bf16",),
-    ("tensorrt", "int8"): ("fp16", "bf16", "fp32"),
-    ("tensorrt", "fp8"): ("fp16", "bf16", "fp32"),
-}
-"""What may be left out of `precision` in which arithmetic: OpenVINO on a CPU has no float16."""
 BAR = 40
 """Characters of a bar as long as the tolerance."""
 
@@ -43,7 +25,7 @@ def export(
     *,
     engine: Kind,
     size: tuple[int, int],
-    cameras: int = 1,
+    cameras: int | None = None,
     precision: Precision = "fp32",
     calibration: Sequence[Path] = (),
     video: Path | None = None,
@@ -62,12 +44,12 @@ def export(
         out: folder to write; it must not exist.
         engine: the runtime to compile for.
         size: height and width of the frames.
-        cameras: largest batch.
+        cameras: largest batch; None takes any, and 1 for TensorRT.
         precision: of the linear layers; int8 is static and calibrated.
         rest: arithmetic of what is not in 8 bits; None takes bf16 where the runtime and this CPU have it.
         calibration: for 8 bits, videos of what the robot will see, besides rendered scenes.
         video: real frames for the comparison; None takes the first calibration video, or renders scenes.
-        tolerance: largest relative error of a step; None takes `TOLERANCE`.
+        tolerance: largest relative error of a step; None takes that of the precision.
         steps: recurrent steps to compare.
         device: where the engine is built and compared; None takes CUDA for TensorRT and the CPU for the others.
         plan: for TensorRT, how the plan is built.
@@ -84,24 +66,23 @@ def export(
     """
     if out.exists():
         raise FileExistsError(f"export: {out} exists; remove it, or give another folder")
-    if cameras < 1 or steps < 1:
+    if (cameras is not None and cameras < 1) or steps < 1:
         raise ValueError(f"export: got {cameras} cameras and {steps} steps, expected at least 1 of each")
-    rest = rest or rest_of(engine, precision)
-    if rest not in RESTS.get((engine, precision), ()):
-        expected = ", ".join(f"{p} with {' or '.join(r)}" for (kind, p), r in RESTS.items() if kind == engine)
-        raise ValueError(f"export: got {precision} with {rest} for {engine}, expected one of: {expected}")
+    config = EngineConfig(
+        engine, precision, rest or rest_of(engine, precision), cameras or (1 if engine == "tensorrt" else None),
+        device or ("cuda" if engine == "tensorrt" else "cpu"), plan or PlanConfig(),
+    )  # fmt: skip
     if calibration and precision not in ("int8", "fp8"):
         raise ValueError(f"export: got calibration videos for {precision}, expected them with int8 and fp8 alone")
     model, weights = load_weights(name)
-    frames = comparison_frames(video or (calibration[0] if calibration else None), steps, cameras, size)
+    frames = comparison_frames(video or (calibration[0] if calibration else None), steps, cameras or 1, size)
     step = InferenceStep(model, size)
     layers = None
     if precision in ("int8", "fp8"):
         layers = quantize(step, calibration_clips(calibration, size), float8=precision == "fp8", show=show)
     return write_engine(
-        out, engine, step, model, weights, frames, precision=precision, rest=rest,
-        quantized=layers, cameras=cameras, tolerance=TOLERANCE[precision] if tolerance is None else tolerance,
-        device=device or ("cuda" if engine == "tensorrt" else "cpu"), plan=plan, debug_layers=debug_layers, show=show,
+        out, config, step, model, weights, frames, quantized=layers, tolerance=tolerance, debug_layers=debug_layers,
+        show=show,
     )  # fmt: skip
 
 
