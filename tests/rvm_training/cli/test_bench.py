@@ -7,21 +7,23 @@ import pytest
 import torch
 
 from rvm_model import RVM, RVMConfig, save_checkpoint
+from rvm_model.engines import parity
 from rvm_model.engines.openvino_engine import has_bf16
 from rvm_training.__main__ import main
-from rvm_training.benchmark import engines
 
 INT8 = f"openvino int8 and {'bf16' if has_bf16() else 'fp32'}"
 
 
 @pytest.fixture
 def words(tmp_path, monkeypatch):
-    monkeypatch.setitem(engines.TOLERANCE, "int8", 0.2)  # a network this small has few values to average over
+    monkeypatch.setitem(parity.TOLERANCE, "int8", 0.2)  # a network this small has few values to average over
     config = RVMConfig(
         dim=24, encoder_depth=1, encoder_heads=3, encoder_mlp_dim=8, core_heads=4, core_mlp_dim=8, decoder=None
     )
     torch.manual_seed(0)
-    save_checkpoint(RVM(config), tmp_path / "m.safetensors")
+    for name in ("m", "other"):
+        save_checkpoint(RVM(config), tmp_path / f"{name}.safetensors")
+    monkeypatch.setenv("RVM_CACHE", str(tmp_path / "cache"))
     return [
         "bench", "--model", str(tmp_path / "m.safetensors"), "--sizes", "32x48", "--cameras", "1", "2",
         "--frames", "12", "--window", "1", "2", "--keep", str(tmp_path / "engines"),
@@ -30,18 +32,22 @@ def words(tmp_path, monkeypatch):
 
 def test_the_page_has_every_engine_and_figures_that_follow_from_the_times(words, tmp_path, capsys):
     out = tmp_path / "docs"
-    assert main([*words, "--rounds", "2", "--out", str(out)]) == 0
+    assert (
+        main([*words, "--rounds", "2", "--out", str(out), "--also", str(tmp_path / "other.safetensors"), "48x32"]) == 0
+    )
     text = (out / "benchmarks.md").read_text()
     assert text in capsys.readouterr().out
     assert (out / "images" / "benchmarks.png").stat().st_size > 10_000
     assert "rvm bench --model m.safetensors --sizes 32x48" in text, "no paths of this machine"
     assert str(tmp_path) not in text
     figures = json.loads((out / "benchmarks.json").read_text())
-    assert {(step["name"], step["cameras"]) for step in figures["steps"]} == {
-        (name, cameras)
+    assert {(step["network"], step["height"], step["name"], step["cameras"]) for step in figures["steps"]} == {
+        (network, height, name, cameras)
+        for network, height in (("m.safetensors", 32), ("other.safetensors", 48))
         for name in ("plain torch", "torch engine", "onnx fp32", "openvino fp32", "onnx int8 and fp32", INT8)
         for cameras in (1, 2)
     }
+    assert "### other.safetensors, 48x32, 2 cameras" in text
     for step in figures["steps"]:
         assert (step["error"] is not None) == (step["name"].startswith(("onnx", "openvino")))
     row = next(line for line in text.splitlines() if line.startswith("| openvino fp32 | "))
@@ -52,6 +58,12 @@ def test_the_page_has_every_engine_and_figures_that_follow_from_the_times(words,
     assert f"{np.median(plain / fast):.2f} (" in row
     early, late = (np.array(figures["stream"][name]["each_ms"]) for name in ("early", "late"))
     assert f"takes {np.median(late / early):.3f} times" in text
+    assert len(figures["stream"]["stream_ms"]) == 12
+    assert set(figures["starts"]) > {"the default"}
+    for parts in figures["starts"].values():
+        assert all(timing["median_ms"] > 0 for timing in parts.values())
+    (built,) = [path for path in (tmp_path / "cache" / "engines").iterdir() if path.is_dir()]
+    assert built.name.startswith("openvino-32x48"), "the default's process built it, and the timed ones found it"
     assert set(figures["shares"]) == {"torch engine", "openvino fp32", INT8}
 
 

@@ -18,7 +18,7 @@ import rvm_training.export.quantize
 from rvm_model.engines import Engine, TorchEngine, load_engine
 from rvm_model.engines.base import arithmetic
 from rvm_model.engines.choose import code_digest
-from rvm_model.engines.compile import write_engine
+from rvm_model.engines.compile import EngineConfig, write_engine
 from rvm_model.engines.manifest import EngineManifest, Kind, Precision
 from rvm_model.engines.parity import STEPS
 from rvm_model.hashing import file_digest
@@ -27,7 +27,7 @@ from rvm_model.rvm import RVM
 from rvm_model.weights import WeightsInfo
 from rvm_training.benchmark.authors import authors_step
 from rvm_training.benchmark.timing import Timing, interleaved, synchronizer
-from rvm_training.export.build import TOLERANCE, rest_of
+from rvm_training.export.build import rest_of
 from rvm_training.export.frames import calibration_clips, comparison_frames
 from rvm_training.export.quantize import quantize
 
@@ -39,9 +39,12 @@ COMPILED: tuple[tuple[Kind, Precision], ...] = (
 
 @dataclass(frozen=True)
 class StepTiming:
-    """One engine at one size and number of cameras."""
+    """One engine of one network at one size and number of cameras."""
 
+    network: str
+    """The weights' name."""
     name: str
+    """The engine."""
     height: int
     width: int
     cameras: int
@@ -75,35 +78,32 @@ def compile_all(
     """
     out = {}
     step, layers = InferenceStep(network, size), None
+    frames: Tensor | None = None
+    made_of = _made_of(videos, compared_on)
     for kind, precision in COMPILED:
-        rest = rest_of(kind, precision)
-        made_of = [code_digest(), *(file_digest(path).hex() for path in _sources(videos, compared_on))]
-        content = [weights.identity, *size, kind, precision, rest, *made_of]
+        config = EngineConfig(kind, precision, rest_of(kind, precision))
+        content = [weights.identity, *size, kind, precision, config.rest, *made_of]
         digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
         path = folder / f"{kind}-{size[0]}x{size[1]}-{precision}-{digest}"
-        out[f"{kind} {arithmetic(precision, rest)}"] = path
+        out[f"{kind} {arithmetic(precision, config.rest)}"] = path
         if path.exists():
             continue
+        if frames is None:
+            frames = comparison_frames(compared_on, STEPS, 1, size)
         if precision == "int8" and layers is None:
             layers = quantize(step, calibration_clips(videos, size))
-        write_engine(
-            path, kind, step, network, weights, comparison_frames(compared_on, STEPS, 1, size),
-            tolerance=TOLERANCE[precision], precision=precision, rest=rest,
-            quantized=layers if precision == "int8" else None,
-        )  # fmt: skip
+        write_engine(path, config, step, network, weights, frames, quantized=layers if precision == "int8" else None)
     return out
 
 
-def _sources(videos: Sequence[Path], compared_on: Path | None) -> list[Path]:
-    """The files that an engine's numbers come from, besides the weights: the code, and the recordings."""
+def _made_of(videos: Sequence[Path], compared_on: Path | None) -> list[str]:
+    """Digests of what an engine's numbers come from, besides the weights: the code, and the recordings."""
     recordings = [*videos, *([compared_on] if compared_on else [])]
-    code = [Path(str(module.__file__)) for module in (rvm_training.export.quantize, rvm_training.export.frames)]
-    return code + [
-        path
-        for recording in recordings
-        for path in (sorted(recording.rglob("*")) if recording.is_dir() else [recording])
-        if path.is_file()
-    ]
+    files = [Path(str(module.__file__)) for module in (rvm_training.export.quantize, rvm_training.export.frames)]
+    for recording in recordings:
+        paths = sorted(recording.rglob("*")) if recording.is_dir() else [recording]
+        files += [path for path in paths if path.is_file()]
+    return [code_digest(), *(file_digest(path).hex() for path in files)]
 
 
 def time_steps(
@@ -154,9 +154,16 @@ def time_steps(
         what=f"{size[0]}x{size[1]}",
     )
     return [
-        StepTiming(name, *size, cameras, timings[f"{cameras} {name}"], errors.get(name), loads.get(name))
+        StepTiming(
+            label(weights), name, *size, cameras, timings[f"{cameras} {name}"], errors.get(name), loads.get(name)
+        )
         for name, cameras in actions
     ]
+
+
+def label(weights: WeightsInfo) -> str:
+    """The network's name on a page for other machines: a file without its folder."""
+    return Path(weights.name).name
 
 
 def _inputs(engine: Engine, cameras: int, device: torch.device) -> tuple[Tensor, Tensor]:

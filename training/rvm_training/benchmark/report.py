@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 
@@ -32,6 +33,8 @@ class Report:
     device: str
     rounds: int
     steps: list[StepTiming]
+    starts: dict[str, dict[str, Timing]]
+    """Engine's name to the parts of a process's start; empty where nothing is compiled."""
     shares: dict[str, dict[str, Timing]]
     """Engine's name to the parts of a frame."""
     shares_size: tuple[int, int]
@@ -42,7 +45,8 @@ class Report:
     window_size: tuple[int, int]
     machine: Machine
     """What the device reached in plain float32 products and copies."""
-    config: RVMConfig
+    configs: dict[str, RVMConfig]
+    """Of the networks by name."""
     network_step: Timing
     """One step of the recurrent network in plain torch, at `window_size`, in turn with the transformer's passes."""
 
@@ -69,9 +73,10 @@ def markdown(report: Report) -> str:
     sections = [
         "# How fast the recurrent step is",
         f"Written by the command below; comparisons are ratios within this one run. Machine: {machine(report)}. "
-        f"Weights: `{report.weights}`; what they are does not change the times, and the errors are theirs.",
+        f"Weights: `{report.weights}`. Other weights take the same time; the errors are those of these.",
         f"```sh\n{report.command}\n```",
         *_engines(report),
+        *_starts(report),
         *_stream(report),
         *_shares(report),
     ]
@@ -91,10 +96,9 @@ def _engines(report: Report) -> list[str]:
         f"would take at the {report.machine.flops_per_s / 1e12:.2f} TFLOP/s that a large matrix product reached here "
         f"and the {report.machine.bytes_per_s / 1e9:.0f} GB/s of a large copy, whichever takes longer.",
     ]
-    for height, width, cameras in dict.fromkeys((step.height, step.width, step.cameras) for step in report.steps):
-        rows = [step for step in report.steps if (step.height, step.width, step.cameras) == (height, width, cameras)]
+    for (network, height, width, cameras), rows in _groups(report.steps).items():
         base = {name: _named(rows, name).timing for name in (yardstick, EAGER)}
-        sections.append(f"### {height}x{width}, {cameras} camera{'s' if cameras > 1 else ''}")
+        sections.append(f"### {network}, {height}x{width}, {cameras} camera{'s' if cameras > 1 else ''}")
         lines = [
             f"| | ms | 10 % to 90 % | as fast as {yardstick} | as fast as {EAGER} | error | loading |",
             "|---|---|---|---|---|---|---|",
@@ -106,11 +110,27 @@ def _engines(report: Report) -> list[str]:
             ratios = " | ".join(_ratio(timing, base[name]) for name in (yardstick, EAGER))
             spread = f"{timing.p10_ms:.1f} to {timing.p90_ms:.1f}"
             lines.append(f"| {row.name} | {timing.median_ms:.1f} | {spread} | {ratios} | {error} | {load} |")
-        bound = bound_ms(report.machine, report.config, (height, width), cameras)
+        bound = bound_ms(report.machine, report.configs[network], (height, width), cameras)
         ratios = " | ".join(f"{base[name].median_ms / bound:.2f}" for name in (yardstick, EAGER))
         lines.append(f"| *roofline of float32, by arithmetic* | {bound:.1f} | | {ratios} | | |")
         sections.append("\n".join(lines))
     return sections
+
+
+def _starts(report: Report) -> list[str]:
+    if not report.starts:
+        return []
+    height, width = report.window_size
+    lines = [
+        f"| {name} | {' | '.join(f'{timing.median_ms / 1e3:.1f} s' for timing in parts.values())} |"
+        for name, parts in report.starts.items()
+    ]
+    parts = next(iter(report.starts.values()))
+    return [
+        "## Start-up",
+        f"A fresh process, from an engine of {height}x{width} that is there already to its first features.",
+        "\n".join([f"| | {' | '.join(parts)} |", "|---" * (1 + len(parts)) + "|", *lines]),
+    ]
 
 
 def _stream(report: Report) -> list[str]:
@@ -122,22 +142,33 @@ def _stream(report: Report) -> list[str]:
     lines = ["| frames at once | a pass | a frame, in chunks | a frame, each answered |", "|---|---|---|---|"]
     for count, timing in report.window.items():
         lines.append(
-            f"| {count} | {timing.median_ms:.0f} ms | {timing.median_ms / count:.0f} ms | {timing.median_ms:.0f} ms |"
+            f"| {count} | {timing.median_ms:.1f} ms | {timing.median_ms / count:.1f} ms | {timing.median_ms:.1f} ms |"
         )
     return [
         "## Cost over time, and cost of context",
-        f"{report.stream_engine}: a camera's step after {report.stream.frames} frames takes {ratio:.3f} times "
-        f"as long as one of the first ten after a reset ({late.median_ms:.1f} and {early.median_ms:.1f} ms, in turn; "
-        f"pair by pair, {low:.2f} to {high:.2f} in eight of ten), and from frame 10 on the memory of the process "
-        f"{memory}. The state carries the past, however long it is.",
-        "A transformer over space and time has to look at the frames again. Below, one of the same width and depth: "
-        f"the network's own encoder over the patches of several frames at {height}x{width}, in plain torch. In chunks, "
-        "features come only when a chunk is full, and nothing is known of what was before it. The recurrent step in "
-        f"plain torch, from the same rounds: {report.network_step.median_ms:.0f} ms for each frame, at once, whatever "
-        "came before.",
+        f"{report.stream_engine}: a camera's step after {len(report.stream.stream_ms)} frames takes {ratio:.3f} times "
+        f"as long as one of the first ten after a reset (median of {len(late.each_ms)} pairs in turn, of "
+        f"{late.median_ms:.1f} and {early.median_ms:.1f} ms; eight of ten pairs are within {low:.2f} to {high:.2f}), "
+        f"and from frame 10 on the memory of the process {memory}. The state carries the past, however long it is.",
+        "A transformer over space and time has to look at the frames again. Below, one of the same width and depth as "
+        f"the network's encoder, which it is: over the patches of several frames at {height}x{width} together, in "
+        "plain torch, without the core that the recurrence costs. In chunks, features come only when a chunk is full, "
+        "and nothing is known of what was before it. The recurrent step in plain torch, from the same rounds: "
+        f"{report.network_step.median_ms:.0f} ms for each frame, at once, whatever came before. {_crossing(report)}",
         "\n".join(lines),
-        "![steps of all engines, and cost against context](images/benchmarks.png)",
+        "![steps of all engines, time of each frame of the stream, cost against context](images/benchmarks.png)",
     ]
+
+
+def _crossing(report: Report) -> str:
+    """From what chunk on the transformer costs more."""
+    step = report.network_step.median_ms
+    dearer = [count for count, timing in report.window.items() if timing.median_ms / count > step]
+    if not dearer:
+        return "Chunks of all these lengths cost less than that."
+    cheaper = [count for count in report.window if count < min(dearer)]
+    start = f"Chunks of up to {max(cheaper)} frames cost less than that; " if cheaper else ""
+    return f"{start}{'from' if cheaper else 'From'} {min(dearer)} frames on, more."
 
 
 def _shares(report: Report) -> list[str]:
@@ -158,21 +189,26 @@ def _shares(report: Report) -> list[str]:
 
 
 def _draw(report: Report, path: Path) -> None:
-    figure = Figure(figsize=(12, 4.5), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure = Figure(figsize=(17, 4.5), layout="constrained")
+    left, middle, right = figure.subplots(1, 3, width_ratios=(1.4, 1, 1))
     names = list(dict.fromkeys(step.name for step in report.steps))
-    groups = list(dict.fromkeys((step.height, step.width, step.cameras) for step in report.steps))
+    groups = _groups(report.steps)
     for index, name in enumerate(names):
-        ratios = []
-        for group in groups:
-            rows = [step for step in report.steps if (step.height, step.width, step.cameras) == group]
-            ratios.append(_named(rows, names[0]).timing.ratio(_named(rows, name).timing)[0])
+        ratios = [_named(rows, names[0]).timing.ratio(_named(rows, name).timing)[0] for rows in groups.values()]
         places = [place + 0.8 * index / len(names) for place in range(len(groups))]
         left.bar(places, ratios, width=0.8 / len(names), label=name, align="edge")
-    left.set_xticks([place + 0.4 for place in range(len(groups))], [f"{h}x{w}, {n}" for h, w, n in groups])
-    left.set(ylabel=f"times as fast as {names[0]}", xlabel="size, cameras")
+    labels = [f"{network.removeprefix('untrained:')}\n{h}x{w}, {n}" for network, h, w, n in groups]
+    left.set_xticks([place + 0.4 for place in range(len(groups))], labels, fontsize=7)
+    left.set(ylabel=f"times as fast as {names[0]}", xlabel="network, size, cameras")
     left.legend(fontsize=8)
     left.grid(axis="y", alpha=0.3)
+    stream = np.asarray(report.stream.stream_ms)
+    bins = np.array_split(stream, max(1, len(stream) // 20))
+    middle.plot(np.arange(1, len(stream) + 1), stream, ".", markersize=2, alpha=0.3, label="each frame")
+    middle.plot(np.cumsum([len(each) for each in bins]), [np.median(each) for each in bins], label="median of twenty")
+    middle.set(xlabel="frame of the stream", ylabel="ms", ylim=(0, 2 * np.median(stream)), title=report.stream_engine)
+    middle.legend(fontsize=8)
+    middle.grid(alpha=0.3)
     counts = list(report.window)
     passes = [timing.median_ms for timing in report.window.values()]
     chunks = [ms / count for ms, count in zip(passes, counts, strict=True)]
@@ -185,6 +221,14 @@ def _draw(report: Report, path: Path) -> None:
     right.legend(fontsize=8)
     right.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
+
+
+def _groups(steps: Sequence[StepTiming]) -> dict[tuple[str, int, int, int], list[StepTiming]]:
+    """Rows that are compared: those of one network, height, width and number of cameras."""
+    groups: dict[tuple[str, int, int, int], list[StepTiming]] = {}
+    for step in steps:
+        groups.setdefault((step.network, step.height, step.width, step.cameras), []).append(step)
+    return groups
 
 
 def _ratio(timing: Timing, base: Timing) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,8 +24,9 @@ class Steadiness:
     early: Timing
     """Steps of a camera that was reset ten frames ago at most."""
     late: Timing
-    """Steps of a camera whose state has taken in at least `frames` frames, in turn with the early ones."""
-    frames: int
+    """Steps of the camera of the long stream, after it, in turn with the early ones."""
+    stream_ms: tuple[float, ...]
+    """The long stream itself, frame by frame."""
     grown_mb: float | None
     """Growth of the process's memory between frame 10 and the last one, in MB (10^6 bytes); None where unknown."""
 
@@ -34,9 +36,12 @@ def steadiness(engine: Engine, frames: int, pairs: int) -> Steadiness:
     info = engine.info
     inputs = torch.randint(0, 256, (16, 1, info.height, info.width, 3), dtype=torch.uint8).to(info.device)
     states = {"early": engine.init_state(1), "late": engine.init_state(1)}
-    start = _resident_bytes()
+    start, synchronize, stream_ms = _resident_bytes(), synchronizer(info.device), []
     for t in trange(frames, unit="frame", desc="stream"):
+        began = time.perf_counter()
         _, states["late"] = engine.step(inputs[t % 16], states["late"])
+        synchronize()
+        stream_ms.append(1e3 * (time.perf_counter() - began))
         if t == 9:
             start = _resident_bytes()
     end = _resident_bytes()
@@ -51,11 +56,11 @@ def steadiness(engine: Engine, frames: int, pairs: int) -> Steadiness:
     timings = interleaved(
         {name: partial(advance, name) for name in ("early", "late")},
         pairs,
-        synchronizer(info.device),
+        synchronize,
         what="early, late",
     )
     grown = None if start is None or end is None else (end - start) / 1e6
-    return Steadiness(timings["early"], timings["late"], frames, grown)
+    return Steadiness(timings["early"], timings["late"], tuple(stream_ms), grown)
 
 
 def space_time(
