@@ -28,7 +28,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "engine", default_value="", description="torch, openvino, onnx, tensorrt or a folder of `rvm export`"
     ),
-    DeclareLaunchArgument("device", default_value="", description="Where the model runs: auto, cpu, cuda, cuda:1, xpu, ..."),
+    DeclareLaunchArgument("device", default_value="", description="Where the model runs: auto, cpu, cuda, cuda:1, xpu"),
     DeclareLaunchArgument(
         "autostart",
         default_value="true",

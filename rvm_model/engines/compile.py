@@ -16,10 +16,20 @@ from rvm_model.engines import cuda, onnx_graph
 from rvm_model.engines.base import EngineInfo
 from rvm_model.engines.layers import layer_errors, watched
 from rvm_model.engines.load import PACKAGES, run_engine, runtime_version
-from rvm_model.engines.manifest import START_FILES, EngineManifest, Gpu, Kind, Precision, Rest, check_arithmetic
+from rvm_model.engines.manifest import (
+    START_FILES,
+    EngineError,
+    EngineManifest,
+    Gpu,
+    Kind,
+    Precision,
+    Rest,
+    check_arithmetic,
+)
 from rvm_model.engines.onnx_graph import EightBits
 from rvm_model.engines.parity import TOLERANCE, Drift, measure
 from rvm_model.engines.tensorrt_build import PlanConfig, build_plan
+from rvm_model.engines.tensorrt_refit import refit_plan
 from rvm_model.hashing import file_digest
 from rvm_model.inference import InferenceStep
 from rvm_model.rvm import RVM
@@ -48,12 +58,14 @@ class EngineConfig:
     """For TensorRT, how the plan is built."""
 
     def __post_init__(self) -> None:
-        """Check that the kind has the arithmetic.
+        """Check that the kind has the arithmetic, and a plan where one is described.
 
         Raises:
             EngineError: it has not.
         """
         check_arithmetic(self.kind, self.precision, self.rest)
+        if self.kind != "tensorrt" and self.plan != PlanConfig():
+            raise EngineError(f"engine: got options of a TensorRT plan for {self.kind}, which has none; leave them out")
 
 
 def write_engine(
@@ -98,7 +110,8 @@ def write_engine(
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
-        info = _info(config, step, weights)
+        gpu = _gpu(config)
+        info = _info(config, step, weights, gpu)
         built_with = _compile(config, _graph(config, step, quantized), partial, info, tell)
         drift = measure(run_engine(partial, info), network, frames, show=show)
         first = drift.beyond(limit)
@@ -126,7 +139,7 @@ def write_engine(
             files={path.name: file_digest(path).hex() for path in sorted(partial.iterdir())},
             built_with={"torch": str(torch.__version__), "onnx": onnx.__version__, **built_with},
             parity=drift.parity(limit),
-            gpu=_gpu(config) if config.kind == "tensorrt" else None,
+            gpu=gpu,
         )
         manifest.write(partial)
         partial.chmod(0o755)  # mkdtemp's folders are for their owner alone.
@@ -137,7 +150,7 @@ def write_engine(
     return manifest, drift
 
 
-def _info(config: EngineConfig, step: InferenceStep, weights: WeightsInfo) -> EngineInfo:
+def _info(config: EngineConfig, step: InferenceStep, weights: WeightsInfo, gpu: Gpu | None) -> EngineInfo:
     rows, columns = step.grid
     return EngineInfo(
         kind=config.kind,
@@ -151,7 +164,7 @@ def _info(config: EngineConfig, step: InferenceStep, weights: WeightsInfo) -> En
         dim=step.dim,
         cameras=config.cameras,
         rest=config.rest,
-        version_compatible=config.kind == "tensorrt" and config.plan.version_compatible,
+        version_compatible=gpu is not None and gpu.version_compatible,
     )
 
 
@@ -178,6 +191,8 @@ def _compile(
         from rvm_model.engines.openvino_engine import convert  # The only file that imports openvino.
 
         versions = convert(files[0], start)
+    elif config.plan.refit:
+        versions = refit_plan(config.plan.refit, files[0], start, info)
     else:
         versions = build_plan(files[0], start, info, config.plan, tell)
     for file in files:
@@ -185,13 +200,15 @@ def _compile(
     return versions
 
 
-def _gpu(config: EngineConfig) -> Gpu:
+def _gpu(config: EngineConfig) -> Gpu | None:
+    """What a plan is bound to: the GPU here, and the base's compatibilities where it is refitted."""
+    if config.kind != "tensorrt":
+        return None
+    cuda.require(config.device, config.kind)
     plan = config.plan
-    return Gpu(
-        *cuda.gpu(config.device),
-        hardware_compatible=plan.hardware_compatible,
-        version_compatible=plan.version_compatible,
-    )
+    if plan.refit:
+        return EngineManifest.read(plan.refit).gpu
+    return Gpu(*cuda.gpu(config.device), plan.hardware_compatible, plan.version_compatible, plan.refittable)
 
 
 def _problem(drift: Drift, first: int, limit: float) -> str:

@@ -96,6 +96,8 @@ class Gpu:
     """Other GPUs of compute capability 8.0 or above run it too."""
     version_compatible: bool = False
     """Later versions of TensorRT run it too."""
+    refittable: bool = False
+    """Other weights can be put into it."""
 
 
 @dataclass(frozen=True)

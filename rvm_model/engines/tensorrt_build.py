@@ -27,6 +27,21 @@ class PlanConfig:
     """Later TensorRT versions run the plan too, also the lean runtime; it brings code along and may be slower."""
     hardware_compatible: bool = False
     """Other GPUs from Ampere on run the plan too; it may be slower."""
+    refittable: bool = False
+    """Other weights can be put into the plan later; it may be slower."""
+    refit: Path | None = None
+    """Folder of a refittable engine, whose plan is taken with the new weights; None builds a plan."""
+
+    def __post_init__(self) -> None:
+        """Refuse what a plan that is there already cannot become.
+
+        Raises:
+            EngineError: a build is asked for, and none is made.
+        """
+        if self.refit and (self.version_compatible or self.hardware_compatible or self.refittable):
+            raise EngineError(
+                f"engine: got a refit of {self.refit} with another compatibility, expected none: the plan keeps its own"
+            )
 
 
 def build_plan(
@@ -64,6 +79,8 @@ def build_plan(
         settings.clear_flag(trt.BuilderFlag.TF32)  # float32 means float32; it is on by itself
         if config.version_compatible:
             settings.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+        if config.refittable:
+            settings.set_flag(trt.BuilderFlag.REFIT)
         if config.hardware_compatible:
             settings.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
         cache = _timing_cache_path(trt, info.device)

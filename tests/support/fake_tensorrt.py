@@ -20,7 +20,7 @@ MAGIC = b"fake plan\n"
 TENSORRT_CLASSES = (
     "Builder", "BuilderFlag", "DataType", "HardwareCompatibilityLevel", "IBuilderConfig", "ICudaEngine",
     "IExecutionContext", "ILogger", "INetworkDefinition", "IOptimizationProfile", "IProgressMonitor", "ITimingCache",
-    "NetworkDefinitionCreationFlag", "OnnxParser", "ParserError", "Runtime",
+    "NetworkDefinitionCreationFlag", "OnnxParser", "OnnxParserRefitter", "ParserError", "Refitter", "Runtime",
     "TensorIOMode",
 )  # fmt: skip
 
@@ -36,6 +36,7 @@ class TensorIOMode(IntEnum):
 
 
 class BuilderFlag(IntEnum):
+    REFIT = 4
     TF32 = 7
     VERSION_COMPATIBLE = 14
 
@@ -187,6 +188,39 @@ class OnnxParser:
         return self._error is None
 
 
+class Refitter:
+    def __init__(self, engine, logger):
+        self._engine, self._logger, self._graph = engine, logger, None
+
+    def refit_cuda_engine(self):
+        if self._graph is None or BuilderFlag.REFIT not in self._engine._head["flags"]:
+            self._logger.log(ILogger.Severity.ERROR, "weights are missing or fixed")
+            return False
+        self._engine._graph = self._graph
+        return True
+
+
+class OnnxParserRefitter:
+    def __init__(self, refitter, logger):
+        self._refitter, self._error = refitter, None
+
+    @property
+    def num_errors(self):
+        return self._error is not None
+
+    def get_error(self, index):
+        return ParserError(self._error)
+
+    def refit_from_file(self, model):
+        ours, theirs = onnx.load_from_string(self._refitter._engine._graph).graph, onnx.load(model).graph
+        if [node.name for node in ours.node] != [node.name for node in theirs.node]:
+            self._error = "another network"
+            return False
+        with open(model, "rb") as file:
+            self._refitter._graph = file.read()
+        return True
+
+
 class Runtime:
     def __init__(self, logger):
         self.engine_host_code_allowed = False
@@ -236,6 +270,9 @@ class ICudaEngine:
 
     def create_execution_context(self):
         return IExecutionContext(self)
+
+    def serialize(self):
+        return memoryview(MAGIC + json.dumps(self._head).encode() + b"\n" + self._graph)
 
 
 class IExecutionContext:

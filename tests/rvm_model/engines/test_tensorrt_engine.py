@@ -8,6 +8,7 @@ import fake_tensorrt
 import pytest
 import torch
 
+from rvm_model import RVM
 from rvm_model.engines import CameraStates, EngineError, EngineManifest, choose_engine, cuda, load_engine
 from rvm_model.engines.compile import EngineConfig, write_engine
 from rvm_model.engines.manifest import Gpu
@@ -38,14 +39,14 @@ def machine(monkeypatch, tmp_path):
 def build(machine, tiny_model, tmp_path):
     """Function that builds a plan for up to 3 cameras and returns its folder."""
 
-    def make(plan=None, tell=lambda _: None, cameras=3, **options):
+    def make(plan=None, tell=lambda _: None, cameras=3, out="e", model=tiny_model, **options):
         frames = torch.randint(0, 256, (2, 2, *SIZE, 3), dtype=torch.uint8)
         config = EngineConfig("tensorrt", cameras=cameras, plan=plan or PlanConfig(), **options)
         write_engine(
-            tmp_path / "e", config, InferenceStep(tiny_model, SIZE), tiny_model,
-            WeightsInfo("tiny", "untrained:tiny:0", False), frames, tell=tell, show=False,
+            tmp_path / out, config, InferenceStep(model, SIZE), model,
+            WeightsInfo("tiny", f"untrained:{out}", False), frames, tell=tell, show=False,
         )  # fmt: skip
-        return tmp_path / "e"
+        return tmp_path / out
 
     return make
 
@@ -158,6 +159,40 @@ def test_a_version_compatible_plan_runs_on_later_versions_and_on_the_lean_runtim
     machine.setitem(sys.modules, "tensorrt", None)
     machine.setitem(sys.modules, "tensorrt_lean", fake_tensorrt.module())
     assert load_engine(folder).info.kind == "tensorrt"
+
+
+def test_other_weights_are_put_into_a_refittable_plan(build, tiny_config):
+    base = build(PlanConfig(refittable=True, version_compatible=True))
+    torch.manual_seed(5)
+    said = []
+    folder = build(PlanConfig(refit=base), said.append, out="fine_tuned", model=RVM(tiny_config).eval())
+    assert said == [], "nothing was built"
+    manifest = EngineManifest.read(folder)
+    assert manifest.weights == "untrained:fine_tuned"
+    assert manifest.gpu == Gpu(*GPU, version_compatible=True, refittable=True)
+    assert manifest.parity.worst < 1e-4, "of the new weights"
+    frames = clip(1, 2)[0]
+    engines = [load_engine(path) for path in (base, folder)]
+    old, new = (engine.step(frames, engine.init_state(2))[0] for engine in engines)
+    assert float((old - new).norm() / old.norm()) > 0.1
+
+
+def test_what_cannot_be_refitted_is_told_and_left(build, tiny_config, tmp_path, machine):
+    fixed = build()
+    with pytest.raises(EngineError, match="its weights cannot be replaced; expected an engine exported with --refit"):
+        build(PlanConfig(refit=fixed), out="new")
+    base = build(PlanConfig(refittable=True), out="base")
+    before = (base / "step.plan").read_bytes()
+    with pytest.raises(EngineError, match=r"got an engine of .*'cameras': 3.*expected .*'cameras': 2.*export this one"):
+        build(PlanConfig(refit=base), out="new", cameras=2)
+    machine.setattr(fake_tensorrt.OnnxParserRefitter, "refit_from_file", lambda self, model: setattr(
+        self, "_error", "node X has no weights"))  # fmt: skip
+    with pytest.raises(EngineError, match=r"does not take the weights \(node X has no weights\)"):
+        build(PlanConfig(refit=base), out="new")
+    with pytest.raises(EngineError, match="with another compatibility, expected none: the plan keeps its own"):
+        PlanConfig(refit=base, version_compatible=True)
+    assert (base / "step.plan").read_bytes() == before
+    assert not (tmp_path / "new").exists()
 
 
 def test_without_tensorrt_the_remedy_is_told(build, machine):

@@ -78,6 +78,8 @@ def used():
     yield from (("Runtime", "engine_host_code_allowed", None), ("IBuilderConfig", "progress_monitor", None))
     yield from (("IBuilderConfig", "hardware_compatibility_level", None), ("Builder", "__init__", ["logger"]))
     yield from (("OnnxParser", "__init__", ["network", "logger"]), ("Runtime", "__init__", ["logger"]))
+    yield from (("OnnxParserRefitter", "__init__", ["refitter", "logger"]),)
+    yield from (("Refitter", "__init__", ["engine", "logger"]),)
 
 
 @pytest.mark.parametrize(("cls", "member", "arguments"), list(used()), ids=lambda value: str(value))

@@ -221,3 +221,9 @@ def test_a_video_that_is_too_short_is_told(checkpoint, tmp_path, video):
         export(
             str(checkpoint), tmp_path / "e", engine="onnx", size=SIZE, cameras=2, video=video(frames=20), show=False
         )  # fmt: skip
+
+
+def test_options_of_a_plan_are_not_taken_for_other_engines(checkpoint, tmp_path, capsys):
+    words = ["export", "--model", str(checkpoint), "--size", "32x48", "--out", str(tmp_path / "e"), "--refittable"]
+    assert main([*words, "--engine", "onnx"]) == 1
+    assert "got options of a TensorRT plan for onnx, which has none" in capsys.readouterr().err

@@ -1,5 +1,7 @@
 """Eight bits that cost little: weights rounded by what is seen, activations in ranges of their own."""
 
+import logging
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -8,9 +10,9 @@ import torch
 
 from rvm_model.engines import EngineInfo
 from rvm_model.engines.onnx_engine import OnnxEngine
-from rvm_model.engines.onnx_graph import build, save
+from rvm_model.engines.onnx_graph import QuantizedLinear, build, save
 from rvm_model.inference import InferenceStep
-from rvm_training.export.quantize import quantize, round_weights
+from rvm_training.export.quantize import KEPT_ABOVE, Seen, in_integers, quantize, round_weights
 from rvm_training.synthetic.generate import SceneConfig, random_scene
 
 SIZE = (32, 48)
@@ -30,12 +32,43 @@ def run(step, frames) -> torch.Tensor:
     return torch.stack(features)
 
 
-def test_rounding_by_what_is_seen_beats_the_nearest_integer():
+def in_eight_bits(layer: QuantizedLinear, x: torch.Tensor) -> torch.Tensor:
+    """What a layer gives for x [tokens, in], without its bias."""
+    levels = np.clip(np.round(x.numpy() * layer.gain + layer.offset), 0, 255).astype(np.int32)
+    return torch.from_numpy(layer.weight_scale * (levels @ layer.weight.T.astype(np.int32)) + layer.shift)
+
+
+def random_inputs(channels: int = 64, tokens: int = 4000) -> torch.Tensor:
+    """Inputs [tokens, in] that mostly take a few directions, as activations do."""
     rng = torch.Generator().manual_seed(0)
-    # Inputs that mostly take a few directions, as activations do.
-    x = torch.randn(2000, 6, generator=rng) @ torch.randn(6, 64, generator=rng)
-    x += 0.05 * torch.randn(2000, 64, generator=rng)
-    weight = torch.randn(32, 64, generator=rng)
+    x = torch.randn(tokens, 12, generator=rng) @ torch.randn(12, channels, generator=rng)
+    return x + 0.3 * torch.randn(tokens, channels, generator=rng)
+
+
+def random_linear(channels: int = 64) -> torch.nn.Linear:
+    linear = torch.nn.Linear(channels, 48, bias=False).requires_grad_(False)
+    linear.weight.copy_(torch.randn(48, channels, generator=torch.Generator().manual_seed(1)))
+    return linear
+
+
+def seen(x: torch.Tensor, frame: int = 100) -> Seen:
+    inputs = Seen(x.shape[1])
+    for tokens in x.split(frame):
+        inputs.add(tokens)
+    return inputs
+
+
+def test_mean_and_covariance_are_those_of_all_tokens_though_the_first_frame_is_unlike_the_rest():
+    x = random_inputs()
+    x[:100] += 50
+    inputs = seen(x)
+    assert torch.allclose(inputs.mean(), x.mean(0), atol=1e-3)
+    assert torch.allclose(inputs.covariance(), torch.cov(x.T, correction=0), rtol=1e-3, atol=1e-2)
+
+
+def test_rounding_by_what_is_seen_beats_the_nearest_integer():
+    x = random_inputs()
+    weight = random_linear().weight
     scale = weight.abs().amax(1) / 127
     nearest = (weight / scale[:, None]).round()
     chosen = round_weights(weight, scale, (x.T @ x).double(), block=10)
@@ -43,6 +76,63 @@ def test_rounding_by_what_is_seen_beats_the_nearest_integer():
     assert chosen.abs().max() <= 127
     error = [float((x @ (q * scale[:, None] - weight).T).norm()) for q in (chosen, nearest)]
     assert error[0] < 0.3 * error[1]
+
+
+def test_rounded_weights_do_not_depend_on_the_order_of_the_inputs():
+    x, weight = random_inputs() * torch.logspace(-1, 1, 64), random_linear().weight
+    scale, moment = weight.abs().amax(1) / 127, (x.T @ x).double()
+    expected = round_weights(weight, scale, moment)
+    back = round_weights(weight.flip(1), scale, moment.flip(0, 1)).flip(1)
+    assert float((back == expected).float().mean()) > 0.999
+
+
+def test_a_large_mean_is_given_back_though_weights_are_rounded():
+    x, linear = random_inputs(), random_linear()
+    x += 300 * torch.randn(64, generator=torch.Generator().manual_seed(2))
+    layer, _ = in_integers(linear, seen(x))
+    off = in_eight_bits(layer, x) - linear(x)
+    assert off.mean(0).abs().max() < 0.1 * off.std(), "without the correction it would be many times the rest"
+
+
+def test_loud_channels_with_small_weights_do_not_spoil_the_other_weights():
+    x, linear = random_inputs(), random_linear()
+    x[:, :2] *= 30
+    linear.weight[:, :2] /= 30
+    layer, _ = in_integers(linear, seen(x))
+    weight = torch.from_numpy(layer.weight_scale[:, None] * layer.weight * layer.gain)
+    x -= x.mean(0)
+    off = x @ (weight - linear.weight).T
+    assert off.norm() / linear(x).norm() < 0.004, "with the covariance of x instead of the integers': 0.026"
+
+
+@pytest.mark.parametrize("mean", [0.0, 300.0])
+def test_the_estimated_error_is_the_measured_one(mean):
+    x, linear = random_inputs() + mean, random_linear()
+    layer, estimate = in_integers(linear, seen(x))
+    y = linear(x)
+    off = (in_eight_bits(layer, x) - y).square().sum()
+    # What is left of y when the channel that tells most of it is known.
+    centred = x - x.mean(0)
+    left = min(
+        float((y - y.mean(0) - channel[:, None] * (channel @ y / channel.square().sum())).square().sum())
+        for channel in centred.T
+    )
+    assert estimate == pytest.approx(float(off / left) ** 0.5, rel=0.05)
+    assert 0.003 < estimate < KEPT_ABOVE
+
+
+@pytest.mark.parametrize("times", [100, 1000])
+@pytest.mark.parametrize("where", ["channel", "register", "channels of a token"])
+def test_massive_activations_are_too_much_for_eight_bits(where, times):
+    x = random_inputs()
+    if where == "channel":
+        x[:, 7] *= times
+    elif where == "register":
+        x[::100] = times * x[0]
+    else:
+        x[::100, :4] *= times
+    _, estimate = in_integers(random_linear(), seen(x))
+    assert estimate > KEPT_ABOVE
 
 
 def test_most_layers_are_quantized_and_the_step_is_left_as_it_was(model):
@@ -53,6 +143,41 @@ def test_most_layers_are_quantized_and_the_step_is_left_as_it_was(model):
     assert all(torch.equal(before[name], tensor) for name, tensor in step.state_dict().items())
     assert all((layer.gain > 0).all() and np.isfinite(layer.offset).all() for layer in layers.values())
     assert all(np.abs(layer.weight.astype(int)).max() == 127 for layer in layers.values())
+
+
+def test_the_log_tells_what_is_always_kept_and_warns_of_no_other_layer(model, caplog):
+    step = InferenceStep(model, SIZE)
+    with caplog.at_level(logging.INFO, logger="rvm_training"):
+        layers = quantize(step, [clip(seed) for seed in range(8)], show=False)
+    kept = {name for name, m in step.named_modules() if isinstance(m, torch.nn.Linear) and m not in layers}
+    assert kept == {f"blocks.{block}.{part}" for block in range(2) for part in ("out", "attention.out")}
+    assert all(name in caplog.messages[0] for name in kept)
+    assert all(record.levelno == logging.INFO for record in caplog.records)
+
+
+def test_a_layer_with_a_massive_token_stays_as_it_is_and_the_log_tells_its_error(model, caplog):
+    step = InferenceStep(model, SIZE)
+    spoilt = step.layers[1].mlp.dense_out
+    massive = torch.zeros(1, 7, spoilt.in_features)
+    massive[:, 0, 5] = 1000
+    # Its own output is made what it would be without: all other layers see what they always see.
+    spoilt.register_forward_pre_hook(lambda _, inputs: (inputs[0] + massive,))
+    spoilt.register_forward_hook(lambda _, inputs, output: output - massive @ spoilt.weight.T)
+    with caplog.at_level(logging.WARNING, logger="rvm_training"):
+        layers = quantize(step, [clip(seed) for seed in range(8)], show=False)
+    assert spoilt not in layers
+    assert len(layers) == 1 + 4 * 2 + 3 + 4 * 2 - 1, "and no other"
+    (message,) = caplog.messages
+    assert message.startswith("1 of 20 layers stay")
+    assert "layers.1.mlp.dense_out (" in message
+    assert float(message.split("(")[-1].rstrip(")")) > KEPT_ABOVE
+
+
+@pytest.mark.parametrize("clips", [[], [torch.zeros(0, *SIZE, 3, dtype=torch.uint8)], [clip(1, 10)]])
+def test_too_few_calibration_frames_are_refused(model, clips):
+    frames = sum(len(frames) for frames in clips)
+    with pytest.raises(ValueError, match=f"got {frames} calibration frames of 6 patches, expected at least 64 patches"):
+        quantize(InferenceStep(model, SIZE), clips, show=False)
 
 
 def test_what_calibration_saw_lies_well_within_the_range(model):
@@ -76,11 +201,10 @@ def test_a_layer_in_eight_bits_gives_nearly_what_it_gave(model):
     layer, x = layers[linear], []
     linear.register_forward_pre_hook(lambda _, inputs: x.append(inputs[0][0]))
     run(step, clip(20))
-    tokens = torch.cat(x).numpy()
-    levels = np.clip(np.round(tokens * layer.gain + layer.offset), 0, 255).astype(np.int32)
-    got = layer.weight_scale * (levels @ layer.weight.T.astype(np.int32)) + layer.shift
-    expected = tokens @ linear.weight.numpy().T
-    assert 1e-4 < np.linalg.norm(got - expected) / np.linalg.norm(expected) < 0.06
+    tokens = torch.cat(x)
+    expected = tokens @ linear.weight.T
+    off = in_eight_bits(layer, tokens) - expected
+    assert 1e-4 < float(off.norm() / expected.norm()) < 0.06
 
 
 @pytest.mark.parametrize(("rest", "tensorrt"), [("fp32", False), ("fp32", True), ("fp16", True)])

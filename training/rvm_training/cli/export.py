@@ -37,13 +37,15 @@ def main(arguments: Sequence[str]) -> int:
     plans = parser.add_argument_group("tensorrt")
     plans.add_argument("--version-compatible", action="store_true", help="later TensorRT versions run it too")
     plans.add_argument("--hardware-compatible", action="store_true", help="other GPUs from Ampere on run it too")
+    plans.add_argument("--refittable", action="store_true", help="other weights can be put into the plan later")
+    plans.add_argument("--refit", type=Path, metavar="DIR", help="put the weights into this engine's plan")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args(arguments)
     manifest, drift = export(
         args.model, args.out, engine=args.engine, size=args.size, cameras=args.cameras, video=args.video,
         precision=args.precision, calibration=args.calibrate, rest=args.rest, tolerance=args.tolerance,
         device=args.device, debug_layers=args.debug_layers,
-        plan=PlanConfig(args.version_compatible, args.hardware_compatible),
+        plan=PlanConfig(args.version_compatible, args.hardware_compatible, args.refittable, args.refit),
     )  # fmt: skip
     print(summary(manifest, drift))
     print(f"{args.out}: {sum(path.stat().st_size for path in args.out.iterdir()) / 1e6:.1f} MB")
