@@ -142,7 +142,10 @@ def write_engine(
             gpu=gpu,
         )
         manifest.write(partial)
-        partial.chmod(0o755)  # mkdtemp's folders are for their owner alone.
+        # Folders of mkdtemp and some writers' files are for their owner alone; a node may run as another user.
+        partial.chmod(0o755)
+        for path in partial.iterdir():
+            path.chmod(0o644)
         partial.rename(out)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)

@@ -2,13 +2,14 @@
 
 import dataclasses
 import importlib
+import stat
 import sys
 
 import pytest
 import torch
 import yaml
 
-from rvm_model.engines import EngineError, EngineManifest, load_engine
+from rvm_model.engines import EngineError, EngineManifest, load_engine, onnx_graph
 from rvm_model.engines.compile import ParityError
 from rvm_model.engines.manifest import MANIFEST
 from rvm_model.engines.openvino_engine import has_bf16
@@ -221,6 +222,15 @@ def test_a_video_that_is_too_short_is_told(checkpoint, tmp_path, video):
         export(
             str(checkpoint), tmp_path / "e", engine="onnx", size=SIZE, cameras=2, video=video(frames=20), show=False
         )  # fmt: skip
+
+
+def test_large_weights_lie_beside_the_graph_and_every_user_may_read_all(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_graph, "EXTERNAL_BYTES", 1000)
+    export(str(checkpoint), tmp_path / "e", engine="onnx", size=SIZE, steps=2, show=False)
+    assert set(EngineManifest.read(tmp_path / "e").files) == {"step.onnx", "step.weights"}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "e").iterdir()} == {0o644}
+    engine = load_engine(tmp_path / "e")
+    engine.step(torch.zeros(1, *SIZE, 3, dtype=torch.uint8), engine.init_state(1))
 
 
 def test_options_of_a_plan_are_not_taken_for_other_engines(checkpoint, tmp_path, capsys):
