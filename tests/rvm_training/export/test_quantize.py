@@ -51,7 +51,7 @@ def random_linear(channels: int = 64) -> torch.nn.Linear:
     return linear
 
 
-def seen(x: torch.Tensor, frame: int = 100) -> Seen:
+def calibrated(x: torch.Tensor, frame: int = 100) -> Seen:
     inputs = Seen(x.shape[1])
     for tokens in x.split(frame):
         inputs.add(tokens)
@@ -61,7 +61,7 @@ def seen(x: torch.Tensor, frame: int = 100) -> Seen:
 def test_mean_and_covariance_are_those_of_all_tokens_though_the_first_frame_is_unlike_the_rest():
     x = random_inputs()
     x[:100] += 50
-    inputs = seen(x)
+    inputs = calibrated(x)
     assert torch.allclose(inputs.mean(), x.mean(0), atol=1e-3)
     assert torch.allclose(inputs.covariance(), torch.cov(x.T, correction=0), rtol=1e-3, atol=1e-2)
 
@@ -89,7 +89,7 @@ def test_rounded_weights_do_not_depend_on_the_order_of_the_inputs():
 def test_a_large_mean_is_given_back_though_weights_are_rounded():
     x, linear = random_inputs(), random_linear()
     x += 300 * torch.randn(64, generator=torch.Generator().manual_seed(2))
-    layer, _ = in_integers(linear, seen(x))
+    layer, _ = in_integers(linear, calibrated(x))
     off = in_eight_bits(layer, x) - linear(x)
     assert off.mean(0).abs().max() < 0.1 * off.std(), "without the correction it would be many times the rest"
 
@@ -98,17 +98,28 @@ def test_loud_channels_with_small_weights_do_not_spoil_the_other_weights():
     x, linear = random_inputs(), random_linear()
     x[:, :2] *= 30
     linear.weight[:, :2] /= 30
-    layer, _ = in_integers(linear, seen(x))
+    layer, _ = in_integers(linear, calibrated(x))
     weight = torch.from_numpy(layer.weight_scale[:, None] * layer.weight * layer.gain)
     x -= x.mean(0)
     off = x @ (weight - linear.weight).T
     assert off.norm() / linear(x).norm() < 0.004, "with the covariance of x instead of the integers': 0.026"
 
 
-@pytest.mark.parametrize("mean", [0.0, 300.0])
-def test_the_estimated_error_is_the_measured_one(mean):
-    x, linear = random_inputs() + mean, random_linear()
-    layer, estimate = in_integers(linear, seen(x))
+@pytest.mark.parametrize(
+    ("x", "column"),
+    [
+        pytest.param(random_inputs(), 1, id="few directions"),
+        pytest.param(random_inputs() + 300, 1, id="a large mean"),
+        # Few steps are left for the other weights: most of the error is theirs.
+        pytest.param(
+            torch.randn(4000, 64, generator=torch.Generator().manual_seed(4)), 30, id="a column of large weights"
+        ),
+    ],
+)
+def test_the_estimated_error_is_the_measured_one(x, column):
+    linear = random_linear()
+    linear.weight[:, 7] *= column
+    layer, estimate = in_integers(linear, calibrated(x))
     y = linear(x)
     off = (in_eight_bits(layer, x) - y).square().sum()
     # What is left of y when the channel that tells most of it is known.
@@ -118,7 +129,16 @@ def test_the_estimated_error_is_the_measured_one(mean):
         for channel in centred.T
     )
     assert estimate == pytest.approx(float(off / left) ** 0.5, rel=0.05)
-    assert 0.003 < estimate < KEPT_ABOVE
+    assert (estimate < KEPT_ABOVE) == (column == 1)
+
+
+def test_a_channel_that_was_quiet_during_calibration_may_become_as_loud_as_the_others():
+    x, linear = random_inputs(), random_linear()
+    before = x.clone()
+    before[:, 7] *= 0.01
+    layer, _ = in_integers(linear, calibrated(before))
+    off = in_eight_bits(layer, x) - linear(x)
+    assert off.norm() / linear(x).norm() < 0.03
 
 
 @pytest.mark.parametrize("times", [100, 1000])
@@ -131,7 +151,7 @@ def test_massive_activations_are_too_much_for_eight_bits(where, times):
         x[::100] = times * x[0]
     else:
         x[::100, :4] *= times
-    _, estimate = in_integers(random_linear(), seen(x))
+    _, estimate = in_integers(random_linear(), calibrated(x))
     assert estimate > KEPT_ABOVE
 
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from rvm_model.config import RVMConfig
 from rvm_training.benchmark.engines import AUTHORS, EAGER, StepTiming
-from rvm_training.benchmark.roofline import Machine, bound_ms
+from rvm_training.benchmark.roofline import Machine, bound_ms, parameter_count
 from rvm_training.benchmark.shares import STEP
 from rvm_training.benchmark.stream import Steadiness
 from rvm_training.benchmark.timing import Timing
@@ -73,14 +73,25 @@ def markdown(report: Report) -> str:
     sections = [
         "# How fast the recurrent step is",
         f"Written by the command below; comparisons are ratios within this one run. Machine: {machine(report)}. "
-        f"Weights: `{report.weights}`. Other weights take the same time; the errors are those of these.",
+        "Other weights of the same size take the same time; errors are those of the weights.",
         f"```sh\n{report.command}\n```",
+        *_networks(report),
         *_engines(report),
         *_starts(report),
         *_stream(report),
         *_shares(report),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _networks(report: Report) -> list[str]:
+    lines = ["| network | parameters | D | encoder | core | patch |", "|---|---|---|---|---|---|"]
+    for name, config in report.configs.items():
+        lines.append(
+            f"| `{name}` | {parameter_count(config) / 1e6:.1f} M | {config.dim} | {config.encoder_depth} blocks | "
+            f"{config.core_depth} blocks | {config.patch_size} px |"
+        )
+    return ["\n".join(lines)]
 
 
 def _engines(report: Report) -> list[str]:
@@ -91,9 +102,10 @@ def _engines(report: Report) -> list[str]:
         "ratios are taken round by round. "
         f"`{EAGER}` is this project's network as it stands, `torch engine` the same with joined products; the others "
         f"are what `rvm export` writes. `{AUTHORS}` is the network of their [runtime notebook]({NOTEBOOK}), read from "
-        "the file that `--authors` names. The error is the largest relative one of 64 recurrent steps against the "
-        "float32 network; `loading` is from the engine's folder to the first features. The roofline is what float32 "
-        f"would take at the {report.machine.flops_per_s / 1e12:.2f} TFLOP/s that a large matrix product reached here "
+        "the file that `--authors` names (download it, and `pip install einops`). The error is the largest relative "
+        "one of 64 recurrent steps against the float32 network; `loading` is from the engine's folder to the first "
+        "features. The roofline is what float32 would take at the "
+        f"{report.machine.flops_per_s / 1e12:.2f} TFLOP/s that a large matrix product reached here "
         f"and the {report.machine.bytes_per_s / 1e9:.0f} GB/s of a large copy, whichever takes longer.",
     ]
     for (network, height, width, cameras), rows in _groups(report.steps).items():

@@ -55,12 +55,18 @@ def step_flops(config: RVMConfig, size: tuple[int, int], cameras: int) -> int:
     return counter.get_total_flops()
 
 
-def step_bytes(config: RVMConfig, size: tuple[int, int], cameras: int) -> int:
-    """Bytes that one step has to move at the least: weights once, frames, states in and out."""
+def parameter_count(config: RVMConfig) -> int:
+    """Parameters of encoder and core."""
     with torch.device("meta"):
         network = RVM(dataclasses.replace(config, decoder=None))
-    weights = sum(parameter.numel() for parameter in network.parameters())
-    return 4 * weights + cameras * (3 * size[0] * size[1] + 2 * 4 * config.token_count(*size) * config.dim)
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def step_bytes(config: RVMConfig, size: tuple[int, int], cameras: int) -> int:
+    """Bytes that one step has to move at the least: weights once, frames, states in and out."""
+    return 4 * parameter_count(config) + cameras * (
+        3 * size[0] * size[1] + 2 * 4 * config.token_count(*size) * config.dim
+    )
 
 
 def bound_ms(machine: Machine, config: RVMConfig, size: tuple[int, int], cameras: int) -> float:

@@ -37,12 +37,14 @@ NARROWEST = 1.3
 KEPT_ABOVE = 5e-2
 """Largest `relative_error` of a layer in integers; with a larger one it stays in the precision of the rest.
 
-Ordinary layers have 6e-3 to 3e-2 (untrained small at 256x256, and small networks after some training), and one with
-massive activations of 100 times the rest has 5e-2 to 1e-1. Untrained small has 1.7e-2 in the middle, and its features
-are 7e-3 off: were all layers at this limit, features would be off by about the tolerance of int8 (2e-2).
+Ordinary layers have 5e-3 to 3e-2 (untrained small and base, and smaller networks after some training), and layers
+made to have massive activations, 100 to 1000 times the rest, have 5e-2 to 7e-1 there. Small has 1.7e-2 in the middle,
+and its features are 7e-3 off: with all layers at this limit, they would be off by about the tolerance of int8, 2e-2.
 """
-FEWEST_TOKENS = 64
-"""Tokens below which there is no range or covariance to speak of: two frames of the smallest size are too few."""
+STEP_NOISE = 1 / 12
+"""Variance of the error of rounding to whole steps, in steps squared."""
+FEWEST_PATCHES = 64
+"""Of all calibration frames together; ranges and covariances of fewer say nothing of what is to come."""
 
 _log = logging.getLogger(__name__)
 
@@ -100,10 +102,10 @@ def quantize(
         ValueError: there are too few frames in `clips`.
     """
     frames, (rows, columns) = sum(len(clip) for clip in clips), step.grid
-    if frames * rows * columns < FEWEST_TOKENS:
+    if frames * rows * columns < FEWEST_PATCHES:
         raise ValueError(
             f"quantize: got {frames} calibration frames of {rows * columns} patches, expected at least "
-            f"{FEWEST_TOKENS} patches in all; give more frames of what the robot will see"
+            f"{FEWEST_PATCHES} patches in all; give more frames of what the robot will see"
         )
     always = _always_kept(step)
     names = {module: name for name, module in step.named_modules() if isinstance(module, nn.Linear)}
@@ -113,8 +115,8 @@ def quantize(
     for linear in tqdm(list(seen), desc="rounding", unit="layer", disable=not show):
         inputs = seen.pop(linear)  # Its moments can be freed then: together they are as large as the weights and more.
         if float8:
-            # No error to decide by: float8 is as fine for small values as for large ones, so massive activations take
-            # nothing from the others. All layers had 3.5e-2 to 3.7e-2, with channels and tokens of 1000 times the rest.
+            # All stay in: float8 is as fine for small values as for large ones, so massive activations take nothing
+            # from the rest. Channels and tokens of 1000 times the rest left the error of a layer at 3.7e-2.
             layers[linear] = _in_float8(linear, inputs)
             continue
         layer, error = in_integers(linear, inputs)
@@ -131,8 +133,8 @@ def _tell(always: Sequence[str], errors: Mapping[str, float]) -> None:
     kept = {name: error for name, error in errors.items() if not error <= KEPT_ABOVE}
     if kept:
         _log.warning(
-            "%d of %d layers stay in the precision of the rest; 8 bits would change what they give by more than %.1e: %s",
-            len(kept), len(errors) + len(always), KEPT_ABOVE,
+            "%d of %d layers stay in the precision of the rest, where the error in 8 bits would be above %.0e: %s",
+            len(kept), len(errors), KEPT_ABOVE,
             ", ".join(f"{name} ({error:.1e})" for name, error in kept.items()),
         )  # fmt: skip
     elif errors:
@@ -199,28 +201,31 @@ def in_integers(linear: nn.Linear, seen: Seen) -> tuple[QuantizedLinear, float]:
 def relative_error(weight: Tensor, used: Tensor, covariance: Tensor) -> float:
     """How far rounding takes a layer's output away, relative to how that output varies; both root mean square.
 
-    Its own error has two parts: rounded weights, and inputs rounded to whole steps, each off by 1/12 of a step squared.
+    The error has two parts: of the rounded weights, and of the inputs rounded to whole steps.
 
-    The variation that it is compared with leaves out two things which would make any error look small:
+    The variation that it is compared with leaves out two things, next to which any error would look small:
 
-    - The mean. The layers behind live on how tokens differ, and `shift` gives the mean back exactly.
-    - What the one channel that explains most of the output explains of it. A massive channel would be all of the
-      variation, and so would one massive token among hundreds, the same in each frame. What the layer makes of the
-      other channels and tokens is lost then, though next to the massive one the error is small.
+    - The mean. It says nothing of the frame, for it is the same in all; and the bias gives it back exactly.
+    - What a single channel explains of the output, the one that explains most. A massive channel can be nearly all of
+      the variation, and so can a massive token among hundreds of others, where it is the same in each frame. What the
+      layer makes of the other channels and tokens may be lost then, and the network lives on it.
 
-    On the networks at hand it is 0.6 to 1.6 times the median error of a token, mostly 1.1 times.
+    On the networks tried, this is 0.6 to 1.8 times the median error of a token, and for most layers about the same.
 
     Args:
         weight: [out, in], for inputs in steps of their integers.
         used: the same after rounding.
-        covariance: of the inputs in steps [in, in].
+        covariance: of the inputs, in steps squared [in, in].
+
+    Returns:
+        Without a unit; enormous where nothing varies but one channel.
     """
     lost = weight - used
-    error = float(((lost @ covariance) * lost).sum()) + float(used.square().sum()) / 12
+    error = float(((lost @ covariance) * lost).sum()) + STEP_NOISE * float(used.square().sum())
     with_inputs = weight @ covariance
     variation = float((with_inputs * weight).sum())
-    explained = float((with_inputs.square().sum(0) / covariance.diagonal().clamp(min=1e-12)).max())
-    return math.sqrt(max(error, 0.0) / max(variation - explained, 1e-12))
+    explained = float((with_inputs.square().sum(0) / covariance.diagonal().clamp(min=STEP_NOISE)).max())
+    return math.sqrt(max(error, 0.0) / max(variation - explained, 1e-30))
 
 
 def _in_float8(linear: nn.Linear, seen: Seen) -> Float8Linear:
