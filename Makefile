@@ -22,7 +22,7 @@ export GOMP_SPINCOUNT ?= 0
 
 .PHONY: help
 help:
-	@echo "make demo    a camera goes in, features and a segmentation come out; VIDEO=path, MODEL=path, OUT=folder"
+	@echo "make demo    a camera goes in, features and a segmentation come out; VIDEO=path, MODEL=path, ENGINE=folder, OUT=folder"
 	@echo "make test    all tests; ARGS='-k name -x' goes to pytest"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   how fast every engine runs on this machine, into docs/; ARGS='--authors NOTEBOOK' and the like"
@@ -56,14 +56,15 @@ tensorrt-names:
 .PHONY: install
 install: $(VENV)/.installed
 
+CHOSEN = $(if $(MODEL),--model '$(MODEL)') $(if $(ENGINE),--engine '$(ENGINE)')
 .PHONY: demo
 demo: install
 ifdef VIDEO
-	$(PY) -m rvm_ros.demo --out '$(OUT)' --video '$(VIDEO)' $(if $(MODEL),--model '$(MODEL)')
+	$(PY) -m rvm_ros.demo --out '$(OUT)' --video '$(VIDEO)' $(CHOSEN)
 else
 	$(PY) -m rvm_training demo-clip --out '$(OUT)/clip'
 	$(PY) -m rvm_ros.demo --out '$(OUT)' --video '$(OUT)/clip/clip.mp4' --masks '$(OUT)/clip/masks.npz' \
-	  $(if $(MODEL),--model '$(MODEL)')
+	  $(CHOSEN)
 endif
 
 # LOCALHOST: the nodes of a test must neither hear nor disturb the robots of the network.

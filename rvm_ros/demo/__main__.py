@@ -23,6 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--model", default=defaults.model, help="weights, as the node's parameter (default: the node's)"
     )
     parser.add_argument(
+        "--engine", default=defaults.engine, help="engine, as the node's parameter (default: the node's)"
+    )
+    parser.add_argument(
         "--rate",
         type=float,
         default=defaults.rate_hz,
@@ -39,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 out=args.out,
                 masks=args.masks,
                 model=args.model,
+                engine=args.engine,
                 rate_hz=args.rate,
                 max_frames=args.frames,
             )

@@ -48,6 +48,8 @@ class DemoOptions:
     """`masks.npz` with the true masks of the video's frames."""
     model: str = ""
     """Weights for the node's parameter `model`; empty for the node's default."""
+    engine: str = ""
+    """Engine for the node's parameter `engine`; empty for the node's default."""
     rate_hz: float = 5.0
     """Frames per second to play: what two CPU cores keep up with at the default model."""
     max_frames: int = 120
@@ -94,8 +96,9 @@ def run(options: DemoOptions) -> Path:
 
 
 def _perception_arguments(options: DemoOptions) -> list[str]:
-    model = ["-p", f"model:={options.model}"] if options.model else []
-    return ["-p", "autostart:=true", *model]
+    chosen = {"model": options.model, "engine": options.engine}
+    given = [word for name, value in chosen.items() if value for word in ("-p", f"{name}:={value}")]
+    return ["-p", "autostart:=true", *given]
 
 
 def _player_arguments(options: DemoOptions) -> list[str]:
@@ -237,7 +240,7 @@ def _summarise(options: DemoOptions, seen: _Run, fps: Fraction) -> Path:
     path = options.out / "report.json"
     recording.write_report(path, report)
     print(
-        f"weights: {report['weights']} (trained: {report['weights_trained']})\n"
+        f"engine: {report['engine']}, weights: {report['weights']} (trained: {report['weights_trained']})\n"
         f"{len(frames)} of {seen.camera_frames} camera frames came through at {report['rate_hz']:.1f} Hz, "
         f"latency p50 {np.percentile(latencies, 50):.0f} ms, p95 {np.percentile(latencies, 95):.0f} ms\n"
         f"look at {options.out / 'demo.mp4'}, {options.out / 'contact_sheet.png'} and {path}"

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from rvm_ros.demo.recorder import RecordedFrame
-from rvm_ros.demo.session import _Run, _score
+from rvm_ros.demo.session import DemoOptions, _perception_arguments, _Run, _score
 
 
 def test_masks_stay_aligned_when_the_first_frames_are_dropped(tmp_path):
@@ -24,3 +24,10 @@ def test_masks_stay_aligned_when_the_first_frames_are_dropped(tmp_path):
         frames.append(frame)
     seen = _Run(frames=frames, camera_frames=6, first_stamp_ns=start_ns)
     assert _score(tmp_path / "masks.npz", seen, Fraction(10))["object 1"]["iou"] == 1.0
+
+
+def test_weights_and_engine_become_the_nodes_parameters_only_where_they_are_given(tmp_path):
+    options = DemoOptions(video=tmp_path, out=tmp_path)
+    assert _perception_arguments(options) == ["-p", "autostart:=true"]
+    options = DemoOptions(video=tmp_path, out=tmp_path, model="m.npz", engine="/e/int8")
+    assert _perception_arguments(options)[2:] == ["-p", "model:=m.npz", "-p", "engine:=/e/int8"]
