@@ -83,19 +83,20 @@ class Perception:
         self._heads: dict[str, _HeadStates] = {}
 
     def warm_up(self, cameras: int) -> None:
-        """Run the engine for every batch up to this many cameras, so that the first frames find all of it ready.
+        """Run the engine before the first frames come, so that they find all of it ready, and enough memory.
 
-        On CUDA that captures both directions of each batch, and finds out whether the memory is enough. No camera's
-        state is touched.
+        On CUDA every batch up to this many cameras is run twice: each has a graph in either direction, captured when it
+        is first needed. On a CPU nothing is kept, and the largest batch is run once. No camera's state is touched.
 
         Raises:
             ValueError: the engine does not take as many cameras.
         """
         info = self.engine.info
-        for batch in range(1, cameras + 1):
+        captured = info.device.startswith("cuda")
+        for batch in range(1, cameras + 1) if captured else (cameras,):
             frames = torch.zeros(batch, info.height, info.width, 3, dtype=torch.uint8, device=info.device)
             state = self.engine.init_state(batch)
-            for _ in range(2 if info.device.startswith("cuda") else 1):
+            for _ in range(2 if captured else 1):
                 _, state = self.engine.step(frames, state)
 
     def prepare(self, frames: Mapping[str, npt.NDArray[np.uint8]]) -> Tensor:

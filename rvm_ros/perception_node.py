@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import rclpy
@@ -64,18 +65,7 @@ class PerceptionNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the weights, build the engine and create the output topics."""
-        try:
-            self._perception = self._build_perception()
-            for camera in self._cameras:
-                self._ports[camera] = CameraPort(
-                    self,
-                    camera,
-                    topic=self.get_parameter(f"{camera}.topic").value,
-                    transport=self.get_parameter(f"{camera}.transport").value,
-                    max_pixels=self.get_parameter("max_pixels").value,
-                )
-        except (ValueError, OSError, NameValidationException, InvalidQosOverridesError) as error:
-            self.get_logger().error(f"not configured: {error}")
+        if not self._succeeds("configured", self._configure):
             self._free()
             return TransitionCallbackReturn.FAILURE
         return super().on_configure(state)
@@ -83,19 +73,10 @@ class PerceptionNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to the cameras and start the worker; every state starts anew."""
         result = super().on_activate(state)
-        assert self._perception is not None
-        self._failure = ""
-        self._worker = Worker(
-            self._perception,
-            self._ports,
-            max_gap_s=self.get_parameter("max_gap").value,
-            logger=self.get_logger(),
-            on_failure=self._note_failure,
-        )
-        self._worker.start()
-        for port in self._ports.values():
-            port.subscribe(self._on_image)
-            port.publish_labels(self._perception.config.clusters.clusters)
+        if not self._succeeds("activated", self._activate):
+            self._stop()
+            super().on_deactivate(state)
+            return TransitionCallbackReturn.FAILURE
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -124,6 +105,44 @@ class PerceptionNode(LifecycleNode):
         """Stop the worker before its publishers go."""
         self._stop()
         super().destroy_node()
+
+    def _succeeds(self, what: str, action: Callable[[], None]) -> bool:
+        """Whether an action ran to its end; if not, why is logged. rclpy says nothing of what escapes a transition."""
+        try:
+            action()
+        except (ValueError, OSError, NameValidationException, InvalidQosOverridesError) as error:
+            self.get_logger().error(f"not {what}: {error}")
+            return False
+        except Exception:
+            self.get_logger().error(f"not {what}, for an error that was not expected:\n{traceback.format_exc()}")
+            return False
+        return True
+
+    def _configure(self) -> None:
+        self._perception = self._build_perception()
+        for camera in self._cameras:
+            self._ports[camera] = CameraPort(
+                self,
+                camera,
+                topic=self.get_parameter(f"{camera}.topic").value,
+                transport=self.get_parameter(f"{camera}.transport").value,
+                max_pixels=self.get_parameter("max_pixels").value,
+            )
+
+    def _activate(self) -> None:
+        assert self._perception is not None
+        self._failure = ""
+        self._worker = Worker(
+            self._perception,
+            self._ports,
+            max_gap_s=self.get_parameter("max_gap").value,
+            logger=self.get_logger(),
+            on_failure=self._note_failure,
+        )
+        self._worker.start()
+        for port in self._ports.values():
+            port.subscribe(self._on_image)
+            port.publish_labels(self._perception.config.clusters.clusters)
 
     def _is_configured(self) -> bool:
         return self._perception is not None

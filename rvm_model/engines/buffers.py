@@ -48,8 +48,10 @@ class StepBuffers:
         self._device = torch.device(info.device)
         self._launch_for = launch_for
         self._slots: dict[int, _Slot] = {}
-        # One pool of memory for all graphs: they run one after the other, and their results lie outside of it.
+        # One pool of memory and one stream for all captures: torch takes a block again on its own stream alone. Graphs
+        # run one after the other, and their results lie outside of the pool.
         self._pool = torch.cuda.graph_pool_handle() if self._device.type == "cuda" else None
+        self._side = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
 
     def step(self, frames: Tensor, state: Tensor) -> Tensor:
         """Take in checked frames [B, H, W, 3] and a state [B, T, D]; the features are one of the buffers."""
@@ -87,7 +89,8 @@ class StepBuffers:
     def _capture(self, slot: _Slot, source: int) -> torch.cuda.CUDAGraph:
         step = slot.frames, slot.states[source], slot.states[1 - source]
         # First without a graph, on a side stream: libraries allocate and choose kernels in their first run.
-        side = torch.cuda.Stream(self._device)
+        side = self._side
+        assert side is not None, "captures are for CUDA"
         side.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(side):
             for _ in range(2):

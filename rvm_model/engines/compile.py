@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rvm_model.engines import cuda, onnx_graph
 from rvm_model.engines.base import EngineInfo
 from rvm_model.engines.layers import layer_errors, watched
-from rvm_model.engines.load import PACKAGES, run_engine, runtime_version
+from rvm_model.engines.load import PACKAGES, needing, run_engine, runtime_version
 from rvm_model.engines.manifest import (
     START_FILES,
     EngineError,
@@ -58,12 +58,14 @@ class EngineConfig:
     """For TensorRT, how the plan is built."""
 
     def __post_init__(self) -> None:
-        """Check that the kind has the arithmetic, and a plan where one is described.
+        """Check that the kind has the arithmetic, and a batch and a plan where it needs and can have them.
 
         Raises:
             EngineError: it has not.
         """
         check_arithmetic(self.kind, self.precision, self.rest)
+        if self.kind == "tensorrt" and self.cameras is None:
+            raise EngineError("engine: a TensorRT plan needs a largest number of cameras; give --cameras")
         if self.kind != "tensorrt" and self.plan != PlanConfig():
             raise EngineError(f"engine: got options of a TensorRT plan for {self.kind}, which has none; leave them out")
 
@@ -135,6 +137,7 @@ def write_engine(
             cameras=info.cameras,
             precision=config.precision,
             rest=config.rest,
+            in_float=_in_float(step, quantized),
             opset=onnx_graph.OPSET,
             files={path.name: file_digest(path).hex() for path in sorted(partial.iterdir())},
             built_with={"torch": str(torch.__version__), "onnx": onnx.__version__, **built_with},
@@ -171,6 +174,14 @@ def _info(config: EngineConfig, step: InferenceStep, weights: WeightsInfo, gpu: 
     )
 
 
+def _in_float(step: InferenceStep, quantized: Mapping[nn.Linear, EightBits] | None) -> list[str]:
+    """Names of the linear layers that are not in 8 bits, of a step that has others which are."""
+    if quantized is None:
+        return []
+    layers = {name: module for name, module in step.named_modules() if isinstance(module, nn.Linear)}
+    return [name for name, module in layers.items() if module not in quantized]
+
+
 def _graph(
     config: EngineConfig,
     step: InferenceStep,
@@ -191,8 +202,8 @@ def _compile(
     if config.kind == "onnx":
         return {PACKAGES["onnx"]: runtime_version("onnx")}
     if config.kind == "openvino":
-        from rvm_model.engines.openvino_engine import convert  # The only file that imports openvino.
-
+        with needing("openvino"):
+            from rvm_model.engines.openvino_engine import convert  # The only file that imports openvino.
         versions = convert(files[0], start)
     elif config.plan.refit:
         versions = refit_plan(config.plan.refit, files[0], start, info)

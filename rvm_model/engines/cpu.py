@@ -19,12 +19,17 @@ def check_int8(path: Path) -> None:
     Raises:
         EngineError: it does not.
     """
-    flags = cpu_flags()
-    if platform.machine() in ("x86_64", "AMD64") and flags and not flags & _DOT_PRODUCTS:
+    if not adds_in_32_bits():
         raise EngineError(
             f"{path}: 8-bit engines need a CPU with VNNI or AMX, which this one has not; its sums would overflow. "
             "Export with --precision fp32"
         )
+
+
+def adds_in_32_bits() -> bool:
+    """Whether sums of products of 8-bit numbers are exact here, as far as the system tells."""
+    flags = cpu_flags()
+    return platform.machine() not in ("x86_64", "AMD64") or not flags or bool(flags & _DOT_PRODUCTS)
 
 
 def cpu_flags() -> set[str]:

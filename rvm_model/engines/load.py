@@ -51,7 +51,7 @@ def run_engine(folder: Path, info: EngineInfo, *, threads: int = 0) -> Engine:
         EngineError: the runtime is not installed, or cannot load the files.
     """
     module, name = _RUNTIMES[info.kind]
-    with _needing(info.kind):
+    with needing(info.kind):
         runtime = getattr(importlib.import_module(module), name)
     engine: Engine = runtime(folder / START_FILES[info.kind], info, threads=threads or torch.get_num_threads())
     return engine
@@ -63,13 +63,17 @@ def runtime_version(kind: str) -> str:
     Raises:
         EngineError: it is not installed.
     """
-    with _needing(kind):
-        return str(importlib.import_module(PACKAGES[kind]).__version__)
+    with needing(kind):
+        return str(importlib.import_module(_RUNTIMES[kind][0]).version())
 
 
 @contextmanager
-def _needing(kind: str) -> Iterator[None]:
-    """Tells what to install where a kind's runtime cannot be imported; a module of our own is not to be installed."""
+def needing(kind: str) -> Iterator[None]:
+    """Tell what to install where a kind's runtime cannot be imported in here.
+
+    Raises:
+        EngineError: in place of an ImportError, but for a module of this package.
+    """
     package = PACKAGES[kind]
     try:
         yield

@@ -123,6 +123,8 @@ class EngineManifest:
     """Arithmetic of the linear layers."""
     rest: Rest
     """Arithmetic of attention, norms and sums, at the least: a CPU without bf16 computes in fp32."""
+    in_float: list[str]
+    """Of an engine in 8 bits, the linear layers that stayed in the arithmetic of the rest."""
     opset: int | None
     """ONNX opset, where the engine is made of ONNX."""
     files: dict[str, str]

@@ -14,6 +14,11 @@ from rvm_model.engines.cpu import check_int8
 from rvm_model.engines.manifest import EngineError
 
 
+def version() -> str:
+    """Version of ONNX Runtime."""
+    return str(onnxruntime.__version__)
+
+
 class OnnxEngine:
     """Runs `step.onnx`. Inputs and output are bound by address: nothing is copied around the graph."""
 
@@ -38,6 +43,8 @@ class OnnxEngine:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if self._device.type not in ("cpu", "cuda"):
             raise EngineError(f"engine: onnx runs on cpu or cuda, got {info.device}; export for openvino")
+        if info.rest == "bf16" and self._device.type == "cpu":
+            raise EngineError("engine: ONNX Runtime has no bf16 on a CPU; export for openvino, or in another precision")
         if info.precision == "fp8":
             # It takes float8 for integers where it joins nodes to integer products, and then refuses its own graph.
             options.add_session_config_entry("session.disable_quant_qdq", "1")

@@ -17,6 +17,11 @@ _HINTS = {"fp32": "f32", "bf16": "bf16"}
 _PLUGINS = {"cpu": "CPU", "xpu": "GPU"}
 
 
+def version() -> str:
+    """Version of OpenVINO."""
+    return str(openvino.__version__)
+
+
 def has_bf16() -> bool:
     """Whether this CPU multiplies bfloat16 by itself."""
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -25,7 +30,7 @@ def has_bf16() -> bool:
 def convert(graph: Path, path: Path) -> dict[str, str]:
     """Write an ONNX graph as OpenVINO's own files, `path` (.xml) and its .bin; returns the version that did it."""
     openvino.save_model(openvino.convert_model(graph), path, compress_to_fp16=False)
-    return {"openvino": openvino.__version__}
+    return {"openvino": version()}
 
 
 class OpenVinoEngine:

@@ -62,8 +62,6 @@ def build_plan(
     Raises:
         EngineError: TensorRT is not installed, or refuses the graph; the message has TensorRT's own words.
     """
-    if info.cameras is None:
-        raise EngineError("engine: a TensorRT plan needs a largest number of cameras; give --cameras")
     trt = tensorrt()
     log = logger(trt)
     with cuda.use(info.device):
@@ -71,8 +69,12 @@ def build_plan(
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
         parser = trt.OnnxParser(network, log)
         if not parser.parse_from_file(str(graph)):
+            log.reasons()  # The parser has told them to the logger too.
             errors = [parser.get_error(index).desc() for index in range(parser.num_errors)]
-            raise EngineError(f"{graph}: TensorRT {trt.__version__} does not take the graph ({'; '.join(errors)})")
+            raise EngineError(
+                f"{graph}: TensorRT {trt.__version__} does not take the graph ({'; '.join(errors)}); take another "
+                f"precision, or {INSTALL}"
+            )
         settings = builder.create_builder_config()
         settings.add_optimization_profile(_profile(builder, info))
         settings.progress_monitor = _monitor(trt, tell)
@@ -107,7 +109,7 @@ def _profile(builder: Any, info: EngineInfo) -> Any:
 
 
 def _monitor(trt: Any, tell: Callable[[str], object]) -> Any:
-    """Tells each phase of the build that has steps, as it starts and at every tenth."""
+    """Tells the phases of the build as they start, and of long ones every tenth of the steps."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # its base is known at run time only
         def __init__(self) -> None:
@@ -121,7 +123,7 @@ def _monitor(trt: Any, tell: Callable[[str], object]) -> Any:
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             steps = self._steps.get(phase_name, 0)
-            if steps >= 20 and step and step % (steps // 10) == 0:
+            if steps >= 20 and 10 * step // steps > 10 * (step - 1) // steps and step:
                 tell(f"TensorRT: {phase_name}, {100 * step // steps} %")
             return True  # False would stop the build.
 
@@ -140,11 +142,14 @@ def _timing_cache_path(trt: Any, device: str) -> Path:
 
 def _use_timings(settings: Any, cache: Path, tell: Callable[[str], object]) -> None:
     """Start from what is known of this kind of GPU, or from nothing where that cannot be used."""
-    for known in (cache.read_bytes() if cache.is_file() else b"", b""):
-        timings = settings.create_timing_cache(known)
+    if cache.is_file():
+        timings = settings.create_timing_cache(cache.read_bytes())
         if timings is not None and settings.set_timing_cache(timings, ignore_mismatch=False):
             return
         tell(f"TensorRT: the timing cache {cache} cannot be used; kernels are timed anew")
+    timings = settings.create_timing_cache(b"")
+    if timings is not None:
+        settings.set_timing_cache(timings, ignore_mismatch=False)
 
 
 def _replace(path: Path, data: bytes) -> None:
@@ -152,4 +157,5 @@ def _replace(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         file.write(data)
+    Path(file.name).chmod(0o644)  # The folder may be shared.
     Path(file.name).replace(path)

@@ -14,6 +14,11 @@ from rvm_model.engines.manifest import EngineError, EngineManifest
 from rvm_model.engines.tensorrt_runtime import INSTALL, logger, release, tensorrt
 
 
+def version() -> str:
+    """Version of TensorRT."""
+    return str(tensorrt().__version__)
+
+
 class TensorRtEngine:
     """Runs `step.plan`. What it returns lies in its own buffers and holds until the next step."""
 
@@ -43,6 +48,7 @@ class TensorRtEngine:
                     f"export it again on this machine, or {INSTALL}"
                 )
             self._check(path)
+            self._scratch = self._allocate()
             self._buffers = StepBuffers(info, self._launch_for)
 
     @property
@@ -61,15 +67,29 @@ class TensorRtEngine:
         features = self._buffers.step(frames, state)
         return features, features
 
+    def _allocate(self) -> Tensor:
+        """Memory that a step of the largest batch works in."""
+        size = int(self._plan.device_memory_size_v2)
+        try:
+            return torch.empty(size, dtype=torch.uint8, device=self._info.device)
+        except torch.OutOfMemoryError as error:
+            raise EngineError(
+                f"engine: no memory for {size / 1e6:.0f} MB that the plan works in for {self._info.cameras} cameras "
+                f"({error}); export for fewer cameras or a smaller size"
+            ) from error
+
     def _launch_for(self, batch: int) -> Launch:
-        """A context for each batch size: a graph that was captured from it keeps its shapes and its scratch memory."""
-        context = self._plan.create_execution_context()
+        """A context for each batch size, for a captured graph keeps its context's shapes.
+
+        They share the memory that they work in: steps run one after the other.
+        """
+        context = self._plan.create_execution_context(self._trt.ExecutionContextAllocationStrategy.USER_MANAGED)
         if context is None:
             raise EngineError(
-                f"engine: TensorRT has no memory for {batch} cameras ({self._logger.reasons()}); "
+                f"engine: TensorRT makes no context for {batch} cameras ({self._logger.reasons()}); "
                 "run fewer cameras or a smaller size"
             )
-
+        context.set_device_memory(self._scratch.data_ptr(), self._scratch.nbytes)
         # Once: the first step after a new shape allocates, which a capture does not allow.
         for name in (FRAMES, STATE):
             shape = (batch, *self._info.shapes[name])
@@ -126,7 +146,9 @@ def check_fit(folder: Path, manifest: EngineManifest, device: str) -> None:
             "export it on this machine, or with --hardware-compatible"
         )
     here = str(tensorrt(lean=built.version_compatible).__version__)
-    theirs = manifest.built_with.get("tensorrt", "unknown")
+    theirs = manifest.built_with.get("tensorrt", "")
+    if not release(theirs):
+        raise EngineError(f"{folder}: the manifest names no version of TensorRT, which a plan needs; export it again")
     if here != theirs and not (built.version_compatible and release(here) >= release(theirs)):
         expected = f"{theirs} or later" if built.version_compatible else theirs
         raise EngineError(

@@ -48,9 +48,12 @@ def refit_plan(base: Path, graph: Path, plan: Path, info: EngineInfo) -> dict[st
         refitter = trt.Refitter(engine, log)
         parser = trt.OnnxParserRefitter(refitter, log)
         if not parser.refit_from_file(str(graph)):
+            log.reasons()  # The parser has told them to the logger too.
             errors = [parser.get_error(index).desc() for index in range(parser.num_errors)]
             raise EngineError(f"{base}: does not take the weights ({'; '.join(errors)}); export this engine anew")
         if not refitter.refit_cuda_engine():
             raise EngineError(f"{base}: does not take the weights ({log.reasons()}); export this engine anew")
-        plan.write_bytes(engine.serialize())
+        settings = engine.create_serialization_config()
+        settings.set_flag(trt.SerializationFlag.INCLUDE_REFIT)  # The new plan is refittable too.
+        plan.write_bytes(engine.serialize_with_config(settings))
     return {name: manifest.built_with[name] for name in ("tensorrt", "cuda") if name in manifest.built_with}

@@ -92,9 +92,9 @@ def test_an_overlay_share_out_of_range_is_refused():
         PerceptionConfig(overlay_alpha=1.2)
 
 
-def test_warming_up_runs_every_batch_and_touches_no_camera(perception, monkeypatch):
+def test_warming_up_runs_the_largest_batch_and_touches_no_camera(perception, monkeypatch):
     batches, step = [], perception.engine.step
     monkeypatch.setattr(perception.engine, "step", lambda f, s: batches.append(len(f)) or step(f, s))
     perception.warm_up(3)
-    assert batches == [1, 2, 3]
+    assert batches == [3]
     assert perception.states.age("front") == 0

@@ -18,9 +18,12 @@ import onnxruntime
 __version__ = "10.16.1.11"
 MAGIC = b"fake plan\n"
 TENSORRT_CLASSES = (
-    "Builder", "BuilderFlag", "DataType", "HardwareCompatibilityLevel", "IBuilderConfig", "ICudaEngine",
-    "IExecutionContext", "ILogger", "INetworkDefinition", "IOptimizationProfile", "IProgressMonitor", "ITimingCache",
+    "Builder", "BuilderFlag", "DataType", "ExecutionContextAllocationStrategy",
+    "HardwareCompatibilityLevel", "IBuilderConfig", "ICudaEngine",
+    "IExecutionContext", "ILogger", "INetworkDefinition", "IOptimizationProfile", "IProgressMonitor",
+    "ISerializationConfig", "ITimingCache",
     "NetworkDefinitionCreationFlag", "OnnxParser", "OnnxParserRefitter", "ParserError", "Refitter", "Runtime",
+    "SerializationFlag",
     "TensorIOMode",
 )  # fmt: skip
 
@@ -39,6 +42,15 @@ class BuilderFlag(IntEnum):
     REFIT = 4
     TF32 = 7
     VERSION_COMPATIBLE = 14
+
+
+class SerializationFlag(IntEnum):
+    INCLUDE_REFIT = 2
+
+
+class ExecutionContextAllocationStrategy(IntEnum):
+    STATIC = 0
+    USER_MANAGED = 2
 
 
 class NetworkDefinitionCreationFlag(IntEnum):
@@ -268,16 +280,34 @@ class ICudaEngine:
     def get_tensor_profile_shape(self, name, profile_index):
         return self._head["profile"][name]
 
-    def create_execution_context(self):
-        return IExecutionContext(self)
+    device_memory_size_v2 = 4096
 
-    def serialize(self):
-        return memoryview(MAGIC + json.dumps(self._head).encode() + b"\n" + self._graph)
+    def create_execution_context(self, strategy=ExecutionContextAllocationStrategy.STATIC):
+        context = IExecutionContext(self)
+        context._scratch = strategy == ExecutionContextAllocationStrategy.STATIC
+        return context
+
+    def create_serialization_config(self):
+        return ISerializationConfig()
+
+    def serialize_with_config(self, arg0):
+        flags = set(self._head["flags"])
+        if SerializationFlag.INCLUDE_REFIT not in arg0._flags:
+            flags.discard(BuilderFlag.REFIT)
+        head = {**self._head, "flags": sorted(flags)}
+        return memoryview(MAGIC + json.dumps(head).encode() + b"\n" + self._graph)
+
+
+class ISerializationConfig:
+    def __init__(self):
+        self._flags = set()
+
+    def set_flag(self, flag):
+        self._flags.add(SerializationFlag(flag))
+        return True
 
 
 class IExecutionContext:
-    runs = 0
-
     def __init__(self, engine):
         self._engine, self._shapes, self._addresses, self._ran = engine, {}, {}, False
         self._session = onnxruntime.InferenceSession(engine._graph, providers=["CPUExecutionProvider"])
@@ -292,8 +322,11 @@ class IExecutionContext:
         self._addresses[name] = memory
         return memory != 0
 
+    def set_device_memory(self, memory, size):
+        self._scratch = memory != 0 and size >= self._engine.device_memory_size_v2
+
     def execute_async_v3(self, stream_handle):
-        IExecutionContext.runs += 1
+        assert self._scratch, "no memory to work in"
         self._ran = True
         types_ = {"frames": ctypes.c_uint8, "state": ctypes.c_float, "features": ctypes.c_float}
         shapes = {**self._shapes, "features": self._shapes["state"]}

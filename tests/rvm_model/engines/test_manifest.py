@@ -19,7 +19,7 @@ def folder(tmp_path):
 def manifest(folder) -> EngineManifest:
     return EngineManifest(
         kind="onnx", model="m.safetensors", weights="sha256:0", trained=True, height=32, width=48, patch_size=16,
-        dim=24, cameras=2, precision="fp32", rest="fp32", opset=20,
+        dim=24, cameras=2, precision="fp32", rest="fp32", in_float=[], opset=20,
         files={"step.onnx": file_digest(folder / "step.onnx").hex()}, built_with={"onnx": "1.2"},
         parity=Parity(2, 1e-6, 1e-6, 1.5, 2e-6, [5e-7, 1e-6], 1e-4),
     )  # fmt: skip

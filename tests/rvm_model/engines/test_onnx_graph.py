@@ -118,7 +118,7 @@ def test_half_precision_stays_near_the_network_over_many_steps(model, tmp_path):
     assert 1e-6 < max(errors) < 5e-3
 
 
-def test_a_row_of_tiny_weights_has_a_scale_that_float16_has(model, tmp_path):
+def test_a_row_of_tiny_weights_has_a_scale_that_float16_has(model):
     step = InferenceStep(model, SIZE)
     linear = step.layers[0].mlp.dense_in
     rows, columns = linear.weight.shape

@@ -10,7 +10,7 @@ import torch
 
 from rvm_model import RVM
 from rvm_model.engines import CameraStates, EngineError, EngineManifest, choose_engine, cuda, load_engine
-from rvm_model.engines.compile import EngineConfig, write_engine
+from rvm_model.engines.compile import EngineConfig, ParityError, write_engine
 from rvm_model.engines.manifest import Gpu
 from rvm_model.engines.tensorrt_build import PlanConfig
 from rvm_model.engines.tensorrt_engine import TensorRtEngine
@@ -39,12 +39,12 @@ def machine(monkeypatch, tmp_path):
 def build(machine, tiny_model, tmp_path):
     """Function that builds a plan for up to 3 cameras and returns its folder."""
 
-    def make(plan=None, tell=lambda _: None, cameras=3, out="e", model=tiny_model, **options):
+    def make(plan=None, tell=lambda _: None, cameras=3, out="e", model=tiny_model, **checks):
         frames = torch.randint(0, 256, (2, 2, *SIZE, 3), dtype=torch.uint8)
-        config = EngineConfig("tensorrt", cameras=cameras, plan=plan or PlanConfig(), **options)
+        config = EngineConfig("tensorrt", cameras=cameras, plan=plan or PlanConfig())
         write_engine(
             tmp_path / out, config, InferenceStep(model, SIZE), model,
-            WeightsInfo("tiny", f"untrained:{out}", False), frames, tell=tell, show=False,
+            WeightsInfo("tiny", f"untrained:{out}", False), frames, tell=tell, show=False, **checks,
         )  # fmt: skip
         return tmp_path / out
 
@@ -177,7 +177,92 @@ def test_other_weights_are_put_into_a_refittable_plan(build, tiny_config):
     assert float((old - new).norm() / old.norm()) > 0.1
 
 
-def test_what_cannot_be_refitted_is_told_and_left(build, tiny_config, tmp_path, machine):
+def test_a_refitted_plan_can_be_refitted_again(build, tiny_config):
+    models = [RVM(tiny_config).eval() for _ in range(2)]
+    folder = build(PlanConfig(refittable=True))
+    for index, model in enumerate(models):
+        folder = build(PlanConfig(refit=folder), out=f"again_{index}", model=model)
+    assert EngineManifest.read(folder).weights == "untrained:again_1"
+
+
+@pytest.mark.parametrize(
+    ("cls", "method", "message"),
+    [
+        ("Refitter", "refit_cuda_engine", r"does not take the weights \(it gives no reason\)"),
+        ("Runtime", "deserialize_cuda_engine", r"refuses the plan \(it gives no reason\); export it anew"),
+    ],
+)
+def test_a_refit_that_tensorrt_refuses_is_told(build, machine, tmp_path, cls, method, message):
+    base = build(PlanConfig(refittable=True))
+    machine.setattr(getattr(fake_tensorrt, cls), method, lambda *_: None)
+    with pytest.raises(EngineError, match=message):
+        build(PlanConfig(refit=base), out="new")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("cls", "method", "message"),
+    [
+        ("ICudaEngine", "create_execution_context", r"makes no context for 2 cameras \(it gives no reason\)"),
+        ("IExecutionContext", "set_input_shape", r"refuses the shape \(2, 32, 48, 3\) of frames"),
+        ("IExecutionContext", "set_tensor_address", "refuses the address of frames"),
+        ("IExecutionContext", "execute_async_v3", "refuses the step"),
+    ],
+)
+def test_a_step_that_tensorrt_refuses_is_told(build, machine, cls, method, message):
+    engine = load_engine(build())
+    machine.setattr(getattr(fake_tensorrt, cls), method, lambda *_: None)
+    with pytest.raises(EngineError, match=message):
+        engine.step(clip(1, 2)[0], engine.init_state(2))
+
+
+def test_too_little_memory_is_told_when_the_engine_is_loaded(build, machine):
+    folder = build()
+
+    def empty(size, **options):
+        raise torch.OutOfMemoryError("tried to allocate")
+
+    machine.setattr(torch, "empty", empty)
+    with pytest.raises(EngineError, match=r"no memory for 0 MB that the plan works in for 3 cameras \(tried to all"):
+        load_engine(folder)
+
+
+def test_a_timing_cache_that_is_refused_is_told_and_replaced(build, machine, tmp_path):
+    build(out="first")
+    (cache,) = (tmp_path / "cache" / "tensorrt").iterdir()
+    cache.write_bytes(b"damaged")
+    create = fake_tensorrt.IBuilderConfig.create_timing_cache
+    machine.setattr(
+        fake_tensorrt.IBuilderConfig, "create_timing_cache", lambda self, data: None if data else create(self, data)
+    )
+    said = []
+    build(tell=said.append)
+    assert sum("cannot be used; kernels are timed anew" in line for line in said) == 1
+    assert cache.read_bytes() == b"+measured"
+
+
+def test_a_plan_that_is_off_cannot_name_its_layers_and_says_what_can(build, tmp_path):
+    with pytest.raises(ParityError, match=r"expected at most 1e-12(.|\n)*Layers are compared for onnx and openvino"):
+        build(tolerance=1e-12, debug_layers=True)
+    assert not (tmp_path / "e").exists()
+
+
+def test_a_manifest_without_tensorrts_version_is_refused(build):
+    folder = build(PlanConfig(version_compatible=True))
+    repaired(folder, built_with={})
+    with pytest.raises(EngineError, match="the manifest names no version of TensorRT"):
+        load_engine(folder)
+
+
+def test_another_network_is_not_put_into_a_plan(build, tiny_config, tmp_path):
+    base = build(PlanConfig(refittable=True))
+    deeper = RVM(dataclasses.replace(tiny_config, encoder_depth=tiny_config.encoder_depth + 1)).eval()
+    with pytest.raises(EngineError, match=r"does not take the weights \(another network\); export this engine anew"):
+        build(PlanConfig(refit=base), out="new", model=deeper)
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_cannot_be_refitted_is_told_and_left(build, tmp_path, machine):
     fixed = build()
     with pytest.raises(EngineError, match="its weights cannot be replaced; expected an engine exported with --refit"):
         build(PlanConfig(refit=fixed), out="new")

@@ -70,7 +70,7 @@ def used():
             yield from ((name, member, None) for member in cls.__members__)
             continue
         for member, value in vars(cls).items():
-            if member.startswith("_") or member == "runs" or isinstance(value, type):
+            if member.startswith("_") or isinstance(value, type):
                 continue
             arguments = list(inspect.signature(value).parameters)[1:] if inspect.isfunction(value) else None
             yield name, member, arguments

@@ -32,9 +32,8 @@ def words(tmp_path, monkeypatch):
 
 def test_the_page_has_every_engine_and_figures_that_follow_from_the_times(words, tmp_path, capsys):
     out = tmp_path / "docs"
-    assert (
-        main([*words, "--rounds", "2", "--out", str(out), "--also", str(tmp_path / "other.safetensors"), "48x32"]) == 0
-    )
+    other = ["--also", f"{tmp_path / 'other.safetensors'}@48x32"]
+    assert main([*words, *other, "--rounds", "2", "--out", str(out)]) == 0
     text = (out / "benchmarks.md").read_text()
     assert text in capsys.readouterr().out
     assert (out / "images" / "benchmarks.png").stat().st_size > 10_000
@@ -59,14 +58,28 @@ def test_the_page_has_every_engine_and_figures_that_follow_from_the_times(words,
     early, late = (np.array(figures["stream"][name]["each_ms"]) for name in ("early", "late"))
     assert f"takes {np.median(late / early):.3f} times" in text
     assert len(figures["stream"]["stream_ms"]) == 12
-    assert set(figures["starts"]) > {"the default"}
-    for parts in figures["starts"].values():
-        assert all(timing["median_ms"] > 0 for timing in parts.values())
+    assert figures["starts"]["the default"]["engine"] == "openvino fp32"
+    for start in figures["starts"].values():
+        imports, loading, whole = (np.array(part["each_ms"]) for part in start["parts"].values())
+        np.testing.assert_allclose(imports + loading, whole)
+        assert min(imports.min(), loading.min()) > 0
     (built,) = [path for path in (tmp_path / "cache" / "engines").iterdir() if path.is_dir()]
     assert built.name.startswith("openvino-32x48"), "the default's process built it, and the timed ones found it"
     assert set(figures["shares"]) == {"torch engine", "openvino fp32", INT8}
 
 
-def test_numbers_that_make_no_sense_are_refused(words, capsys):
+def test_what_makes_no_sense_is_refused_before_anything_is_timed(words, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("rvm_training.cli.bench.time_steps", lambda *_, **__: pytest.fail("it was timed"))
     assert main([*words, "--rounds", "0"]) == 1
     assert "have to be at least 1" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*words, "--also", "untrained:rvm_small16_256@480"])
+    assert "got '480', expected HEIGHTxWIDTH" in capsys.readouterr().err
+    assert main([*words, "--also", "nowhere.npz@32x48"]) == 1
+    (tmp_path / "a").mkdir()
+    (tmp_path / "other.safetensors").rename(tmp_path / "a" / "m.safetensors")
+    assert main([*words, "--also", f"{tmp_path / 'a' / 'm.safetensors'}@32x48"]) == 1
+    assert "expected different names, folders left out" in capsys.readouterr().err
+    (tmp_path / "notebook.ipynb").write_text("{}")
+    assert main([*words, "--authors", str(tmp_path / "notebook.ipynb")]) == 1
+    assert "is no notebook" in capsys.readouterr().err

@@ -209,7 +209,7 @@ def test_the_commands_export_show_and_check(checkpoint, tmp_path, video, capsys)
     assert "openvino fp32, 32x48, up to 2 cameras" in table
     assert main(["engine", "check", str(out)]) == 0
     text = capsys.readouterr().out
-    assert "features    2x3x24" in text
+    assert "features      2x3x24" in text
     assert "runs here on cpu, files unchanged" in text
     values = yaml.safe_load((out / MANIFEST).read_text()) | {"schema": 9}
     (out / MANIFEST).write_text(yaml.safe_dump(values))
@@ -231,6 +231,32 @@ def test_large_weights_lie_beside_the_graph_and_every_user_may_read_all(checkpoi
     assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "e").iterdir()} == {0o644}
     engine = load_engine(tmp_path / "e")
     engine.step(torch.zeros(1, *SIZE, 3, dtype=torch.uint8), engine.init_state(1))
+
+
+def test_exporting_for_a_runtime_that_is_not_installed_is_told(checkpoint, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.delitem(sys.modules, "rvm_model.engines.openvino_engine", raising=False)
+    words = ["export", "--model", str(checkpoint), "--out", str(tmp_path / "e"), "--engine", "openvino"]
+    for precision in ("fp32", "int8"):
+        assert main([*words, "--precision", precision]) == 1
+        assert "openvino needs the package openvino, which cannot be imported" in capsys.readouterr().err
+    assert not (tmp_path / "e").exists()
+
+
+def test_bf16_is_refused_where_onnx_runtime_has_none(checkpoint, tmp_path):
+    with pytest.raises(EngineError, match="no bf16 on a CPU; export for openvino, or in another precision"):
+        export(str(checkpoint), tmp_path / "e", engine="onnx", size=SIZE, precision="bf16", steps=2, show=False)
+
+
+def test_what_stayed_in_float_is_told(checkpoint, tmp_path, capsys):
+    words = ["export", "--model", str(checkpoint), "--size", "32x48", "--precision", "int8", "--tolerance", "0.5"]
+    assert main([*words, "--engine", "onnx", "--out", str(tmp_path / "e")]) == 0
+    table = capsys.readouterr().out
+    manifest = EngineManifest.read(tmp_path / "e")
+    assert {f"blocks.{index}.{name}" for index in (0, 1) for name in ("out", "attention.out")} <= set(manifest.in_float)
+    assert f"not in 8 bits: {', '.join(manifest.in_float)}" in table
+    assert main(["engine", "show", str(tmp_path / "e")]) == 0
+    assert f"not in 8 bits {', '.join(manifest.in_float)}" in capsys.readouterr().out
 
 
 def test_options_of_a_plan_are_not_taken_for_other_engines(checkpoint, tmp_path, capsys):

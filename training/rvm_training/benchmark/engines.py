@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import time
@@ -13,12 +14,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-import rvm_training.export.frames
-import rvm_training.export.quantize
+import rvm_training.data
+import rvm_training.export
+import rvm_training.synthetic
 from rvm_model.engines import Engine, TorchEngine, load_engine
 from rvm_model.engines.base import arithmetic
 from rvm_model.engines.choose import code_digest
 from rvm_model.engines.compile import EngineConfig, write_engine
+from rvm_model.engines.load import runtime_version
 from rvm_model.engines.manifest import EngineManifest, Kind, Precision
 from rvm_model.engines.parity import STEPS
 from rvm_model.hashing import file_digest
@@ -79,10 +82,10 @@ def compile_all(
     out = {}
     step, layers = InferenceStep(network, size), None
     frames: Tensor | None = None
-    made_of = _made_of(videos, compared_on)
+    made_of = _made_of(tuple(videos), compared_on)
     for kind, precision in COMPILED:
         config = EngineConfig(kind, precision, rest_of(kind, precision))
-        content = [weights.identity, *size, kind, precision, config.rest, *made_of]
+        content = [weights.identity, *size, kind, runtime_version(kind), precision, config.rest, *made_of]
         digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
         path = folder / f"{kind}-{size[0]}x{size[1]}-{precision}-{digest}"
         out[f"{kind} {arithmetic(precision, config.rest)}"] = path
@@ -96,10 +99,13 @@ def compile_all(
     return out
 
 
-def _made_of(videos: Sequence[Path], compared_on: Path | None) -> list[str]:
+@functools.cache
+def _made_of(videos: tuple[Path, ...], compared_on: Path | None) -> list[str]:
     """Digests of what an engine's numbers come from, besides the weights: the code, and the recordings."""
     recordings = [*videos, *([compared_on] if compared_on else [])]
-    files = [Path(str(module.__file__)) for module in (rvm_training.export.quantize, rvm_training.export.frames)]
+    files = []
+    for package in (rvm_training.export, rvm_training.data, rvm_training.synthetic):
+        files += sorted(Path(package.__path__[0]).rglob("*.py"))
     for recording in recordings:
         paths = sorted(recording.rglob("*")) if recording.is_dir() else [recording]
         files += [path for path in paths if path.is_file()]

@@ -18,6 +18,7 @@ from rvm_model.config import RVMConfig
 from rvm_training.benchmark.engines import AUTHORS, EAGER, StepTiming
 from rvm_training.benchmark.roofline import Machine, bound_ms, parameter_count
 from rvm_training.benchmark.shares import STEP
+from rvm_training.benchmark.start_up import PARTS, StartUp
 from rvm_training.benchmark.stream import Steadiness
 from rvm_training.benchmark.timing import Timing
 
@@ -25,19 +26,31 @@ NOTEBOOK = "https://github.com/google-deepmind/representations4d/blob/main/colab
 
 
 @dataclass(frozen=True)
+class Network:
+    """One of the networks that were timed."""
+
+    config: RVMConfig
+    identity: str
+    """Of its weights."""
+    trained: bool
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything that one run measured."""
 
     command: str
-    weights: str
     device: str
     rounds: int
     steps: list[StepTiming]
-    starts: dict[str, dict[str, Timing]]
-    """Engine's name to the parts of a process's start; empty where nothing is compiled."""
+    starts: dict[str, StartUp]
+    """Engine's name to the start of a process; empty where nothing is compiled."""
+    starts_size: tuple[int, int]
     shares: dict[str, dict[str, Timing]]
     """Engine's name to the parts of a frame."""
     shares_size: tuple[int, int]
+    camera: tuple[int, int]
+    """Height and width of the images that the shares are of."""
     stream: Steadiness
     stream_engine: str
     window: dict[int, Timing]
@@ -45,8 +58,8 @@ class Report:
     window_size: tuple[int, int]
     machine: Machine
     """What the device reached in plain float32 products and copies."""
-    configs: dict[str, RVMConfig]
-    """Of the networks by name."""
+    networks: dict[str, Network]
+    """By name."""
     network_step: Timing
     """One step of the recurrent network in plain torch, at `window_size`, in turn with the transformer's passes."""
 
@@ -73,7 +86,7 @@ def markdown(report: Report) -> str:
     sections = [
         "# How fast the recurrent step is",
         f"Written by the command below; comparisons are ratios within this one run. Machine: {machine(report)}. "
-        "Other weights of the same size take the same time; errors are those of the weights.",
+        "Other weights of the same size take the same time; the errors are those of these.",
         f"```sh\n{report.command}\n```",
         *_networks(report),
         *_engines(report),
@@ -85,11 +98,13 @@ def markdown(report: Report) -> str:
 
 
 def _networks(report: Report) -> list[str]:
-    lines = ["| network | parameters | D | encoder | core | patch |", "|---|---|---|---|---|---|"]
-    for name, config in report.configs.items():
+    lines = ["| network | parameters | D | encoder | core | patch | weights |", "|---|---|---|---|---|---|---|"]
+    for name, network in report.networks.items():
+        config = network.config
+        weights = network.identity[:19] if network.trained else "untrained"
         lines.append(
             f"| `{name}` | {parameter_count(config) / 1e6:.1f} M | {config.dim} | {config.encoder_depth} blocks | "
-            f"{config.core_depth} blocks | {config.patch_size} px |"
+            f"{config.core_depth} blocks | {config.patch_size} px | {weights} |"
         )
     return ["\n".join(lines)]
 
@@ -103,8 +118,9 @@ def _engines(report: Report) -> list[str]:
         f"`{EAGER}` is this project's network as it stands, `torch engine` the same with joined products; the others "
         f"are what `rvm export` writes. `{AUTHORS}` is the network of their [runtime notebook]({NOTEBOOK}), read from "
         "the file that `--authors` names (download it, and `pip install einops`). The error is the largest relative "
-        "one of 64 recurrent steps against the float32 network; `loading` is from the engine's folder to the first "
-        "features. The roofline is what float32 would take at the "
+        "one of 64 recurrent steps against the float32 network, on a recording that calibration has not seen: that of "
+        "`--video`, or rendered scenes; `loading` is from the engine's folder to the first "
+        "features, in a process that has imported everything. The roofline is what float32 would take at the "
         f"{report.machine.flops_per_s / 1e12:.2f} TFLOP/s that a large matrix product reached here "
         f"and the {report.machine.bytes_per_s / 1e9:.0f} GB/s of a large copy, whichever takes longer.",
     ]
@@ -122,7 +138,7 @@ def _engines(report: Report) -> list[str]:
             ratios = " | ".join(_ratio(timing, base[name]) for name in (yardstick, EAGER))
             spread = f"{timing.p10_ms:.1f} to {timing.p90_ms:.1f}"
             lines.append(f"| {row.name} | {timing.median_ms:.1f} | {spread} | {ratios} | {error} | {load} |")
-        bound = bound_ms(report.machine, report.configs[network], (height, width), cameras)
+        bound = bound_ms(report.machine, report.networks[network].config, (height, width), cameras)
         ratios = " | ".join(f"{base[name].median_ms / bound:.2f}" for name in (yardstick, EAGER))
         lines.append(f"| *roofline of float32, by arithmetic* | {bound:.1f} | | {ratios} | | |")
         sections.append("\n".join(lines))
@@ -132,16 +148,16 @@ def _engines(report: Report) -> list[str]:
 def _starts(report: Report) -> list[str]:
     if not report.starts:
         return []
-    height, width = report.window_size
-    lines = [
-        f"| {name} | {' | '.join(f'{timing.median_ms / 1e3:.1f} s' for timing in parts.values())} |"
-        for name, parts in report.starts.items()
-    ]
-    parts = next(iter(report.starts.values()))
+    height, width = report.starts_size
+    lines = [f"| | engine | {' | '.join(PARTS)} |", "|---" * (2 + len(PARTS)) + "|"]
+    for name, start in report.starts.items():
+        medians = [f"{start.parts[part].median_ms / 1e3:.1f} s" for part in PARTS]
+        lines.append(f"| {name} | {start.engine} | {' | '.join(medians)} |")
     return [
         "## Start-up",
-        f"A fresh process, from an engine of {height}x{width} that is there already to its first features.",
-        "\n".join([f"| | {' | '.join(parts)} |", "|---" * (1 + len(parts)) + "|", *lines]),
+        f"From the start of a fresh process to the first features, with an engine of {height}x{width} that is there "
+        f"already; medians of {len(start.parts[PARTS[0]].each_ms)}.",
+        "\n".join(lines),
     ]
 
 
@@ -150,7 +166,7 @@ def _stream(report: Report) -> list[str]:
     ratio, low, high = late.ratio(early)
     height, width = report.window_size
     grown = report.stream.grown_mb
-    memory = "was not measured" if grown is None else f"grew by {grown:.1f} MB"
+    memory = "was not measured" if grown is None else f"changed by {grown:+.1f} MB"
     lines = ["| frames at once | a pass | a frame, in chunks | a frame, each answered |", "|---|---|---|---|"]
     for count, timing in report.window.items():
         lines.append(
@@ -162,10 +178,10 @@ def _stream(report: Report) -> list[str]:
         f"as long as one of the first ten after a reset (median of {len(late.each_ms)} pairs in turn, of "
         f"{late.median_ms:.1f} and {early.median_ms:.1f} ms; eight of ten pairs are within {low:.2f} to {high:.2f}), "
         f"and from frame 10 on the memory of the process {memory}. The state carries the past, however long it is.",
-        "A transformer over space and time has to look at the frames again. Below, one of the same width and depth as "
-        f"the network's encoder, which it is: over the patches of several frames at {height}x{width} together, in "
-        "plain torch, without the core that the recurrence costs. In chunks, features come only when a chunk is full, "
-        "and nothing is known of what was before it. The recurrent step in plain torch, from the same rounds: "
+        "A transformer over space and time has to look at the frames again. Below, the network's own encoder over all "
+        f"patches of several frames at {height}x{width} at once, in plain torch; without the core, which is what the "
+        "recurrence costs. In chunks, features come only when a chunk is full, and nothing is known of what was before "
+        "it. The recurrent step in plain torch, from the same rounds: "
         f"{report.network_step.median_ms:.0f} ms for each frame, at once, whatever came before. {_crossing(report)}",
         "\n".join(lines),
         "![steps of all engines, time of each frame of the stream, cost against context](images/benchmarks.png)",
@@ -173,14 +189,16 @@ def _stream(report: Report) -> list[str]:
 
 
 def _crossing(report: Report) -> str:
-    """From what chunk on the transformer costs more."""
+    """Which chunks cost less per frame than the recurrent step, and which more."""
     step = report.network_step.median_ms
-    dearer = [count for count, timing in report.window.items() if timing.median_ms / count > step]
-    if not dearer:
-        return "Chunks of all these lengths cost less than that."
-    cheaper = [count for count in report.window if count < min(dearer)]
-    start = f"Chunks of up to {max(cheaper)} frames cost less than that; " if cheaper else ""
-    return f"{start}{'from' if cheaper else 'From'} {min(dearer)} frames on, more."
+    cheaper = [str(count) for count, timing in report.window.items() if timing.median_ms / count <= step]
+    dearer = [str(count) for count in report.window if str(count) not in cheaper]
+    sentences = []
+    if cheaper:
+        sentences.append(f"Chunks of {', '.join(cheaper)} cost less a frame than that.")
+    if dearer:
+        sentences.append(f"Chunks of {', '.join(dearer)} cost more.")
+    return " ".join(sentences)
 
 
 def _shares(report: Report) -> list[str]:
@@ -195,7 +213,8 @@ def _shares(report: Report) -> list[str]:
         lines.append(f"| {part} | {' | '.join(cells)} |")
     return [
         "## What a frame's time is made of",
-        f"One camera of 720x1280, engine of {height}x{width}; `all` is resize and every head, without the step.",
+        f"One camera of {report.camera[0]}x{report.camera[1]}, engine of {height}x{width}; `all` is resize and every "
+        "head, without the step.",
         "\n".join(lines),
     ]
 

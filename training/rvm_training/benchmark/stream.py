@@ -12,9 +12,12 @@ from pathlib import Path
 import torch
 from tqdm import trange
 
-from rvm_model.engines import Engine
+from rvm_model.engines import CameraStates, Engine
 from rvm_model.rvm import RVM
 from rvm_training.benchmark.timing import Timing, interleaved, synchronizer
+
+YOUNG = 10
+"""Frames after which the early camera is reset."""
 
 
 @dataclass(frozen=True)
@@ -32,27 +35,31 @@ class Steadiness:
 
 
 def steadiness(engine: Engine, frames: int, pairs: int) -> Steadiness:
-    """Run a stream for long, then time it in turn with a young one."""
+    """Run a camera for long, then time it in turn with a young one.
+
+    Args:
+        engine: what runs the steps.
+        frames: of the long stream.
+        pairs: measured steps of each after it.
+    """
     info = engine.info
     inputs = torch.randint(0, 256, (16, 1, info.height, info.width, 3), dtype=torch.uint8).to(info.device)
-    states = {"early": engine.init_state(1), "late": engine.init_state(1)}
+    states = CameraStates(engine)  # An engine's own buffers belong to one caller; two streams need what a node has.
+
+    def advance(name: str) -> None:
+        if name == "early" and states.age(name) == YOUNG:
+            states.reset(name)
+        states.step([name], inputs[states.age(name) % 16])
+
     start, synchronize, stream_ms = _resident_bytes(), synchronizer(info.device), []
     for t in trange(frames, unit="frame", desc="stream"):
         began = time.perf_counter()
-        _, states["late"] = engine.step(inputs[t % 16], states["late"])
+        advance("late")
         synchronize()
         stream_ms.append(1e3 * (time.perf_counter() - began))
-        if t == 9:
+        if t + 1 == YOUNG:
             start = _resident_bytes()
     end = _resident_bytes()
-    ages = {"early": 0, "late": frames}
-
-    def advance(name: str) -> None:
-        if name == "early" and ages[name] == 10:
-            ages[name], states[name] = 0, engine.init_state(1)
-        _, states[name] = engine.step(inputs[ages[name] % 16], states[name])
-        ages[name] += 1
-
     timings = interleaved(
         {name: partial(advance, name) for name in ("early", "late")},
         pairs,

@@ -117,6 +117,21 @@ def _text(manifest: EngineManifest) -> str:
         f"({parity.growth:.1f} times the first ones), "
         f"{parity.worst_token:.1e} in a token; tolerance {parity.tolerance:.0e}",
         "built with": ", ".join(f"{name} {version}" for name, version in manifest.built_with.items()),
-        "gpu": "any" if manifest.gpu is None else f"{manifest.gpu.name} ({manifest.gpu.compute_capability})",
+        "gpu": _gpu(manifest),
     }
-    return "\n".join(f"{name:<12}{text}" for name, text in rows.items())
+    if manifest.in_float:
+        rows["not in 8 bits"] = ", ".join(manifest.in_float)
+    return "\n".join(f"{name:<14}{text}" for name, text in rows.items())
+
+
+def _gpu(manifest: EngineManifest) -> str:
+    gpu = manifest.gpu
+    if gpu is None:
+        return "any, or none"
+    also = {
+        "other GPUs from Ampere on": gpu.hardware_compatible,
+        "later TensorRT versions": gpu.version_compatible,
+        "other weights (--refit)": gpu.refittable,
+    }
+    words = ", ".join(name for name, holds in also.items() if holds)
+    return f"{gpu.name} ({gpu.compute_capability}){'; takes ' + words if words else ''}"

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument(
         "--rest", choices=get_args(Rest),
-        help="for int8: of attention, norms and sums (default: fp16 for tensorrt, bf16 for openvino if the CPU has it)",
+        help="for int8, fp8: of attention, norms, sums (default: fp16 for tensorrt, bf16 for openvino if in the CPU)",
     )  # fmt: skip
     add_recordings(parser, compared_on="the first of --calibrate, or rendered scenes")
     tolerances = ", ".join(f"{limit:.0e} for {precision}" for precision, limit in TOLERANCE.items())

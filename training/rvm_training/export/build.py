@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rvm_model.engines.base import arithmetic
 from rvm_model.engines.compile import EngineConfig, write_engine
+from rvm_model.engines.load import needing
 from rvm_model.engines.manifest import EngineManifest, Kind, Precision, Rest
 from rvm_model.engines.parity import STEPS, Drift
 from rvm_model.engines.tensorrt_build import PlanConfig
@@ -46,7 +47,8 @@ def export(
         size: height and width of the frames.
         cameras: largest batch; None takes any, and 1 for TensorRT.
         precision: of the linear layers; int8 is static and calibrated.
-        rest: arithmetic of what is not in 8 bits; None takes bf16 where the runtime and this CPU have it.
+        rest: arithmetic of what is not in 8 bits; None takes float16 for TensorRT, bfloat16 for OpenVINO on a CPU that
+            has it, and float32 else.
         calibration: for 8 bits, videos of what the robot will see, besides rendered scenes.
         video: real frames for the comparison; None takes the first calibration video, or renders scenes.
         tolerance: largest relative error of a step; None takes that of the precision.
@@ -93,8 +95,8 @@ def rest_of(engine: Kind, precision: Precision) -> Rest:
     if precision in ("int8", "fp8") and engine == "tensorrt":
         return "fp16"
     if precision == "int8" and engine == "openvino":
-        from rvm_model.engines.openvino_engine import has_bf16
-
+        with needing("openvino"):
+            from rvm_model.engines.openvino_engine import has_bf16
         return "bf16" if has_bf16() else "fp32"
     return "fp32"
 
@@ -111,6 +113,8 @@ def summary(manifest: EngineManifest, drift: Drift) -> str:
         error = drift.relative[step - 1]
         bar = "#" * max(1, round(BAR * error / limit))
         lines.append(f"{step:>6}{error:>16.2e}{drift.worst_token[step - 1]:>13.2e}  {bar}")
+    if manifest.in_float:
+        lines.append(f"not in 8 bits: {', '.join(manifest.in_float)}")
     lines.append(f"last quarter of the steps: {manifest.parity.growth:.2f} times the error of the first")
     return "\n".join(lines)
 

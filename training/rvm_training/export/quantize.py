@@ -96,10 +96,10 @@ def quantize(
         show: draw progress bars.
 
     Returns:
-        The step's linear layers in 8 bits, but for those that stay in the precision of the rest; the log names them.
+        The step's linear layers in 8 bits, but for those that stay in the precision of the rest.
 
     Raises:
-        ValueError: there are too few frames in `clips`.
+        ValueError: there are too few frames in `clips`, or no layer can be in 8 bits.
     """
     frames, (rows, columns) = sum(len(clip) for clip in clips), step.grid
     if frames * rows * columns < FEWEST_PATCHES:
@@ -124,6 +124,11 @@ def quantize(
         if error <= KEPT_ABOVE:
             layers[linear] = layer
     _tell([name for linear, name in names.items() if linear in always], errors)
+    if not layers:
+        raise ValueError(
+            f"quantize: got errors of {min(errors.values()):.1e} and more in every layer, expected some of at most "
+            f"{KEPT_ABOVE:.0e}; export in another precision"
+        )
     return layers
 
 
