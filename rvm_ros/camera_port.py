@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 from rclpy.expand_topic_name import expand_topic_name
-from rclpy.lifecycle import LifecycleNode
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
@@ -19,7 +19,7 @@ from std_msgs.msg import Header, String
 
 from rvm_model.heads.palette import palette
 from rvm_model.perception import Outputs, Wanted
-from rvm_ros.images import compressed_to_array, image_to_array
+from rvm_ros.images import check_compressed, check_image, compressed_to_array, image_to_array
 from rvm_ros.outgoing import array_to_image, features_to_msg
 
 CameraMessage: TypeAlias = Image | CompressedImage
@@ -59,16 +59,20 @@ class CameraPort:
         self._max_pixels = max_pixels
         self._node = node
         self._subscription: Subscription | None = None
-        self._publishers = {
-            output: node.create_lifecycle_publisher(
-                Image,
-                f"~/{name}/{output}",
-                OUTPUT_QOS,
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-            )
-            for output in IMAGE_OUTPUTS
-        }
-        self._labels = node.create_lifecycle_publisher(String, f"~/{name}/labels", LATCHED_QOS)
+        self._publishers: dict[str, LifecyclePublisher] = {}
+        self._labels: LifecyclePublisher | None = None
+        try:
+            for output in IMAGE_OUTPUTS:
+                self._publishers[output] = node.create_lifecycle_publisher(
+                    Image,
+                    f"~/{name}/{output}",
+                    OUTPUT_QOS,
+                    qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+                )
+            self._labels = node.create_lifecycle_publisher(String, f"~/{name}/labels", LATCHED_QOS)
+        except BaseException:
+            self.destroy()  # Nobody else knows of those that were made.
+            raise
 
     def subscribe(self, on_image: Callable[[str, CameraMessage], None]) -> None:
         """Hand every image to `on_image(camera name, message)` from now on."""
@@ -89,8 +93,21 @@ class CameraPort:
     def destroy(self) -> None:
         """Take all topics back."""
         self.unsubscribe()
-        for publisher in (*self._publishers.values(), self._labels):
+        for publisher in (*self._publishers.values(), *([self._labels] if self._labels else [])):
             self._node.destroy_lifecycle_publisher(publisher)
+        self._publishers.clear()
+        self._labels = None
+
+    def check(self, message: CameraMessage) -> None:
+        """Check what an image says of itself, which costs little.
+
+        Raises:
+            ImageError: the message is malformed; says what was got and expected.
+        """
+        if isinstance(message, CompressedImage):
+            check_compressed(message, max_pixels=self._max_pixels)
+        else:
+            check_image(message, max_pixels=self._max_pixels)
 
     def to_array(self, message: CameraMessage) -> npt.NDArray[np.uint8]:
         """Decode an image to uint8 RGB [H, W, 3].
@@ -128,6 +145,7 @@ class CameraPort:
             for index, colour in enumerate(colours.tolist())
         ]
         unlabelled = 255 if clusters <= 254 else 65535
+        assert self._labels is not None, "made by __init__"
         self._labels.publish(
             String(data=json.dumps({"source": "clusters", "unlabelled": unlabelled, "labels": labels}))
         )

@@ -26,6 +26,8 @@ class CameraCounts:
     """Malformed messages."""
     duplicates: int = 0
     """Frames with the stamp of the one before."""
+    late: int = 0
+    """Frames with an earlier stamp than one before, by no more than the largest gap; not taken in."""
     resets: int = 0
     """Times the state was started anew."""
     last_reset: str = "none"
@@ -83,6 +85,7 @@ def camera_status(
         "dropped": counts.dropped,
         "refused": counts.refused,
         "duplicates": counts.duplicates,
+        "late": counts.late,
         "resets": counts.resets,
         "last_reset": counts.last_reset,
         "state_age_frames": state_age,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -10,6 +11,11 @@ _START_OF_SCAN = 0xDA
 # SOF0..SOF15 without DHT (C4), JPG (C8) and DAC (CC), which lie among them (ITU-T T.81, table B.1).
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
+
+
+_NOT_FILL = re.compile(rb"[^\xff]")
+MAX_SEGMENTS = 10_000
+"""Segments before the picture's data after which a JPEG is given up: more are made to keep a reader busy."""
 
 
 class ImageError(ValueError):
@@ -48,12 +54,15 @@ def _png_size(data: bytes) -> tuple[int, int]:
 def _jpeg_size(data: bytes) -> tuple[int, int]:
     size = None
     position = 2
-    while position + 4 <= len(data):
+    for _ in range(MAX_SEGMENTS):
+        if position + 4 > len(data):
+            break
         if data[position] != 0xFF:
             raise ImageError(f"got a JPEG with no marker at byte {position}, expected one; the data is damaged")
         marker = data[position + 1]
         if marker == 0xFF:  # Fill bytes may stand before a marker.
-            position += 1
+            after_fill = _NOT_FILL.search(data, position)
+            position = (after_fill.start() if after_fill else len(data)) - 1
             continue
         if marker in _WITHOUT_LENGTH:
             position += 2
@@ -69,4 +78,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
                 break
             return size
         position += 2 + max(length, 2)
-    raise ImageError(f"got a JPEG of {len(data)} bytes that is cut off, expected it to end with its end marker")
+    raise ImageError(
+        f"got a JPEG of {len(data)} bytes that is cut off, expected a size, a scan and the end marker within "
+        f"{MAX_SEGMENTS} segments"
+    )

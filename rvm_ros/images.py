@@ -6,8 +6,8 @@ machine it is, from PyPI it cannot be. `8UC1` and `8UC3` mean mono8 and bgr8, as
 
 from __future__ import annotations
 
+import functools
 import importlib
-import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,12 +79,40 @@ def image_to_array(message: Image, *, max_pixels: int = MAX_PIXELS) -> RgbArray:
     Raises:
         ImageError: the message contradicts itself, is too large, or has an encoding that nothing here can decode.
     """
+    check_image(message, max_pixels=max_pixels)
+    height, width, step = message.height, message.width, message.step
+    encoding = ENCODINGS.get(message.encoding)
+    if encoding is None:
+        return _by_cv_bridge(message)
+    row_bytes = _row_bytes(width, encoding)
+    # A view: the last row may lack its padding, and a step may claim gigabytes that the data does not have.
+    rows = np.ascontiguousarray(np.ndarray((height, row_bytes), np.uint8, memoryview(message.data), strides=(step, 1)))
+    if encoding.bits == 16:
+        rows = rows.view(">u2" if message.is_bigendian else "<u2").astype(np.uint16)
+    pixels = rows.reshape(height, width, encoding.channels)
+    if encoding.to_rgb is not None:
+        try:
+            pixels = np.asarray(cv2.cvtColor(pixels, encoding.to_rgb))
+        except cv2.error as error:  # A Bayer image of one row, say.
+            raise ImageError(
+                f"got {width}x{height} {message.encoding}, which OpenCV cannot convert: {error}"
+            ) from error
+    # Scaled after the conversion: a Bayer pattern is interpolated at full depth.
+    return pixels if pixels.dtype == np.uint8 else _to_8_bits(pixels)
+
+
+def check_image(message: Image, *, max_pixels: int = MAX_PIXELS) -> None:
+    """Check what a raw image says of itself; no pixel is looked at.
+
+    Raises:
+        ImageError: it contradicts itself, or is too large.
+    """
     height, width = message.height, message.width
     _check_size(height, width, max_pixels)
     encoding = ENCODINGS.get(message.encoding)
     if encoding is None:
-        return _by_cv_bridge(message)
-    row_bytes = width * encoding.channels * encoding.bits // 8
+        return  # cv_bridge may know it.
+    row_bytes = _row_bytes(width, encoding)
     step, size = message.step, len(message.data)
     if step < row_bytes:
         raise ImageError(
@@ -98,19 +126,6 @@ def image_to_array(message: Image, *, max_pixels: int = MAX_PIXELS) -> RgbArray:
         )
     if encoding.channels == 2 and width % 2:
         raise ImageError(f"got width {width} with {message.encoding}, expected an even one: two pixels share a colour")
-    rows = _rows(message, row_bytes)
-    if encoding.bits == 16:
-        rows = rows.view(">u2" if message.is_bigendian else "<u2").astype(np.uint16)
-    pixels = rows.reshape(height, width, encoding.channels)
-    if encoding.to_rgb is not None:
-        try:
-            pixels = np.asarray(cv2.cvtColor(pixels, encoding.to_rgb))
-        except cv2.error as error:  # A Bayer image of one row, say.
-            raise ImageError(
-                f"got {width}x{height} {message.encoding}, which OpenCV cannot convert: {error}"
-            ) from error
-    # Scaled after the conversion: a Bayer pattern is interpolated at full depth.
-    return pixels if pixels.dtype == np.uint8 else _to_8_bits(pixels)
 
 
 def compressed_to_array(message: CompressedImage, *, max_pixels: int = MAX_PIXELS) -> RgbArray:
@@ -130,9 +145,7 @@ def compressed_to_array(message: CompressedImage, *, max_pixels: int = MAX_PIXEL
     Raises:
         ImageError: neither JPEG nor PNG, cut off, too large, or damaged.
     """
-    data = bytes(message.data)
-    height, width = compressed_size(data, message.format)
-    _check_size(height, width, max_pixels)
+    data, height, width = _checked(message, max_pixels)
     try:
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
@@ -140,6 +153,26 @@ def compressed_to_array(message: CompressedImage, *, max_pixels: int = MAX_PIXEL
     if bgr is None or bgr.shape[:2] != (height, width):
         raise ImageError(f"got a damaged {message.format!r} image of {width}x{height}, expected a complete JPEG or PNG")
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def check_compressed(message: CompressedImage, *, max_pixels: int = MAX_PIXELS) -> None:
+    """Check what a compressed image says of itself; nothing is decoded.
+
+    Raises:
+        ImageError: neither JPEG nor PNG, cut off, or too large.
+    """
+    _checked(message, max_pixels)
+
+
+def _checked(message: CompressedImage, max_pixels: int) -> tuple[bytes, int, int]:
+    data = bytes(message.data)
+    height, width = compressed_size(data, message.format)
+    _check_size(height, width, max_pixels)
+    return data, height, width
+
+
+def _row_bytes(width: int, encoding: Encoding) -> int:
+    return width * encoding.channels * encoding.bits // 8
 
 
 def _check_size(height: int, width: int, max_pixels: int) -> None:
@@ -152,29 +185,29 @@ def _check_size(height: int, width: int, max_pixels: int) -> None:
         )
 
 
-def _rows(message: Image, row_bytes: int) -> npt.NDArray[Any]:
-    """The message's rows without padding, [height, row_bytes]."""
-    data = np.frombuffer(message.data, np.uint8)
-    missing = message.step * message.height - len(data)
-    if missing:
-        data = np.concatenate([data, np.zeros(missing, np.uint8)])
-    rows = data.reshape(message.height, message.step)[:, :row_bytes]
-    return rows if message.step == row_bytes else np.ascontiguousarray(rows)
-
-
 def _to_8_bits(image: npt.NDArray[Any]) -> RgbArray:
     # round(x * 255 / 65535), as cv_bridge scales.
     return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _by_cv_bridge(message: Image) -> RgbArray:
-    if importlib.util.find_spec("cv_bridge") is None:
-        raise ImageError(
-            f"got encoding {message.encoding!r}, expected one of {', '.join(ENCODINGS)}; "
-            "or install cv_bridge, which may know it"
-        )
-    cv_bridge = importlib.import_module("cv_bridge")
+    bridge, remedy = _cv_bridge()
+    if bridge is None:
+        raise ImageError(f"got encoding {message.encoding!r}, expected one of {', '.join(ENCODINGS)}; {remedy}")
     try:
-        return np.asarray(cv_bridge.CvBridge().imgmsg_to_cv2(message, "rgb8"), np.uint8)
-    except (cv_bridge.CvBridgeError, cv2.error, ValueError, TypeError) as error:
+        return np.asarray(bridge.imgmsg_to_cv2(message, "rgb8"), np.uint8)
+    except Exception as error:  # Not our code, and whatever it raises is about this one image.
         raise ImageError(f"got encoding {message.encoding!r}, which cv_bridge refused: {error}") from error
+
+
+@functools.cache
+def _cv_bridge() -> tuple[Any, str]:
+    """cv_bridge's converter, or None and what to do."""
+    try:
+        return importlib.import_module("cv_bridge").CvBridge(), ""
+    except ModuleNotFoundError as error:
+        if error.name == "cv_bridge":
+            return None, "or install cv_bridge, which may know it"
+        return None, f"cv_bridge, which may know it, cannot be imported: {error}"
+    except Exception as error:  # On numpy 2, those of older distributions fail in ways of their own.
+        return None, f"cv_bridge, which may know it, cannot be imported: {error}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -11,7 +12,13 @@ T = TypeVar("T")
 class Mailbox(Generic[T]):
     """Holds the newest item of each sender until it is taken; an older one that was not taken is dropped."""
 
-    def __init__(self) -> None:
+    def __init__(self, replace: Callable[[T, T], T] = lambda _old, new: new) -> None:
+        """Start empty.
+
+        Args:
+            replace: what stands for an item that nobody took and the newer one: by default the newer one.
+        """
+        self._replace = replace
         self._condition = threading.Condition()
         self._items: dict[str, T] = {}
         self._closed = False
@@ -20,7 +27,7 @@ class Mailbox(Generic[T]):
         """Leave an item; returns whether it replaced one that nobody had taken."""
         with self._condition:
             replaced = sender in self._items
-            self._items[sender] = item
+            self._items[sender] = self._replace(self._items[sender], item) if replaced else item
             self._condition.notify()
             return replaced
 

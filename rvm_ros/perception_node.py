@@ -12,20 +12,21 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import rclpy
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
 from rclpy.exceptions import NameValidationException
-from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos_overriding_options import InvalidQosOverridesError
+from rclpy.task import Future
 from std_srvs.srv import Trigger
 
 from rvm_model.engines import choose_engine
 from rvm_model.heads.clusters import ClusterConfig
 from rvm_model.heads.pca import PCAConfig
 from rvm_model.perception import Perception, PerceptionConfig
-from rvm_ros import diagnostics
+from rvm_ros import diagnostics, process
 from rvm_ros.camera_port import CameraMessage, CameraPort
 from rvm_ros.parameters import PERCEPTION_PARAMETERS, camera_parameters, check_camera_names, declare
 from rvm_ros.worker import Worker
@@ -60,7 +61,10 @@ class PerceptionNode(LifecycleNode):
         # Lets the worker's thread hand over to the executor, where lifecycle transitions belong.
         self._failed = self.create_guard_condition(self._on_worker_failure)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
+        # Not the node's clock: a simulation that stands still, or has no clock yet, must show.
+        self.create_timer(
+            DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
         self.create_service(Trigger, "~/reset_state", self._on_reset_state)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -132,6 +136,7 @@ class PerceptionNode(LifecycleNode):
     def _activate(self) -> None:
         assert self._perception is not None
         self._failure = ""
+        self._rates = diagnostics.RateMeter()  # The new worker counts from zero.
         self._worker = Worker(
             self._perception,
             self._ports,
@@ -257,28 +262,22 @@ class PerceptionNode(LifecycleNode):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the node until it is interrupted; returns the exit status."""
-    rclpy.init(args=None if arguments is None else list(arguments))
-    try:
-        node = PerceptionNode()
-    except ValueError as error:
-        rclpy.logging.get_logger("perception").fatal(f"not started: {error}")
-        rclpy.try_shutdown()
-        return 1
-    try:
-        if node.get_parameter("autostart").value and not _autostart(node):
-            return 1
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass  # The usual ways to end a node.
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
+    return process.run("perception", PerceptionNode, _begin, _end, arguments)
 
 
-def _autostart(node: PerceptionNode) -> bool:
+def _begin(node: PerceptionNode) -> Future[int]:
+    """Start by itself where that is asked for; what is returned is done only if that fails."""
+    done: Future[int] = Future()
     success = TransitionCallbackReturn.SUCCESS
-    return node.trigger_configure() == success and node.trigger_activate() == success
+    wanted = node.get_parameter("autostart").value
+    if wanted and not (node.trigger_configure() == success and node.trigger_activate() == success):
+        node.get_logger().fatal("not started by itself, for the reason above; ends")
+        done.set_result(1)
+    return done
+
+
+def _end(node: PerceptionNode) -> None:
+    node.trigger_shutdown()
 
 
 if __name__ == "__main__":

@@ -14,9 +14,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-import rclpy
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -25,6 +23,7 @@ from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from rvm_ros import process
 from rvm_ros.frame_source import Frame, FrameSource, SourceError, open_source
 from rvm_ros.outgoing import array_to_image, fill
 from rvm_ros.parameters import PLAYER_PARAMETERS, declare
@@ -152,23 +151,7 @@ class VideoPlayerNode(Node):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Play to the end or until interrupted; returns the exit status."""
-    rclpy.init(args=None if arguments is None else list(arguments))
-    try:
-        node = VideoPlayerNode()
-    except ValueError as error:
-        rclpy.logging.get_logger("video_player").fatal(f"not started: {error}")
-        rclpy.try_shutdown()
-        return 1
-    status = 0
-    try:
-        rclpy.spin_until_future_complete(node, node.done)
-        status = node.done.result() or 0
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass  # The usual ways to end a node.
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
-    return status
+    return process.run("video_player", VideoPlayerNode, lambda node: node.done, lambda _: None, arguments)
 
 
 if __name__ == "__main__":

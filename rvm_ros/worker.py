@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 import traceback
@@ -30,6 +31,12 @@ class Received:
     message: CameraMessage
     at_s: float
     """time.monotonic() at arrival."""
+    reset: str = ""
+    """Why the state has to start anew before this frame; empty where it goes on."""
+
+    def over(self, newer: Received) -> Received:
+        """The newer one in place of this; what came between them is as long ago for it."""
+        return newer if newer.reset else dataclasses.replace(newer, reset=self.reset)
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,12 @@ class Worker:
         # One logger each: rclpy throttles per logger and line, and no camera may silence another.
         self._loggers = {camera: logger.get_child(camera) for camera in ports}
         self._on_failure = on_failure
-        self._mailbox: Mailbox[Received] = Mailbox()
+        self._mailbox = Mailbox(Received.over)
+        # Cameras whose last frame could not be decoded, to the stamp of the last one that could.
+        self._blind: dict[str, int] = {}
+        self._refusing = threading.Lock()
+        self._seen_ns: dict[str, int] = {}
+        self._max_gap_ns = round(max_gap_s * 1e9)
         self._reset_requested = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rvm_worker", daemon=True)
         for camera in ports:
@@ -85,10 +97,30 @@ class Worker:
             self._thread.join()
 
     def put(self, camera: str, message: CameraMessage) -> None:
-        """Leave a camera's newest message; an older one that was not taken is dropped and counted."""
+        """Leave a camera's newest message; an older one that was not taken is dropped and counted.
+
+        Whether the camera goes on is decided here, by the stamp of every message that arrives and is no nonsense: a
+        slow node drops frames, and that is no pause of the camera. Nonsense replaces no good image either.
+        """
         counts = self.counts[camera]
         counts.received += 1
-        counts.dropped += self._mailbox.put(camera, Received(message, time.monotonic()))
+        try:
+            self._ports[camera].check(message)
+        except Exception as error:
+            self._refuse(camera, error)
+            return
+        transition = self._continuity[camera].check(_stamp_ns(message))
+        counts.duplicates += transition is Transition.DUPLICATE
+        counts.late += transition is Transition.LATE
+        if transition.skips:
+            return
+        if transition is Transition.UNSTAMPED:
+            self._loggers[camera].warning(
+                "stamps are zero, so gaps and loops cannot be seen; let the driver stamp its images",
+                once=True,
+            )
+        reset = transition.value if transition.resets else ""
+        counts.dropped += self._mailbox.put(camera, Received(message, time.monotonic(), reset))
 
     def request_reset(self) -> None:
         """Start every camera's state anew before the next frame."""
@@ -145,33 +177,36 @@ class Worker:
             counts.latency.record({stage: seconds * 1e3 for stage, seconds in timed.items()})
 
     def _accept(self, camera: str, received: Received) -> _Accepted | None:
-        """Decode a message and decide whether the state goes on; None when there is nothing to process."""
-        counts = self.counts[camera]
+        """Decode a message and start the state anew where it has to; None when there is nothing to process."""
         message = received.message
+        if received.reset:
+            self._reset(camera, received.reset)
         taken_s = time.monotonic()
         try:
             frame = self._ports[camera].to_array(message)
-        except ImageError as error:
-            counts.refused += 1
-            self._loggers[camera].error(
-                f"image refused: {error} ({counts.refused} refused so far)",
-                throttle_duration_sec=REFUSAL_LOG_PERIOD_S,
-            )
+        except Exception as error:
+            self._blind.setdefault(camera, self._seen_ns.get(camera, 0))
+            self._refuse(camera, error)
             return None
         converted_s = time.monotonic()
-        stamp = message.header.stamp
-        transition = self._continuity[camera].check(stamp.sec * 1_000_000_000 + stamp.nanosec)
-        if transition is Transition.DUPLICATE:
-            counts.duplicates += 1
-            return None
-        if transition is Transition.UNSTAMPED:
-            self._loggers[camera].warning(
-                "stamps are zero, so gaps and loops cannot be seen; let the driver stamp its images",
-                once=True,
-            )
-        if transition.resets:
-            self._reset(camera, transition.value)
+        stamp_ns = _stamp_ns(message)
+        # Frames came all the while, but none that could be seen.
+        blind_since_ns = self._blind.pop(camera, 0)
+        if not received.reset and blind_since_ns and stamp_ns - blind_since_ns > self._max_gap_ns:
+            self._reset(camera, Transition.GAP.value)
+        self._seen_ns[camera] = stamp_ns
         return _Accepted(received, frame, taken_s, converted_s)
+
+    def _refuse(self, camera: str, error: Exception) -> None:
+        """Count and tell an image that cannot be used: whatever is wrong with it is nothing to the other cameras."""
+        counts = self.counts[camera]
+        with self._refusing:  # Two threads get here.
+            counts.refused += 1
+        told = str(error) if isinstance(error, ImageError) else "".join(traceback.format_exception(error))
+        self._loggers[camera].error(
+            f"image refused: {told} ({counts.refused} refused so far)",
+            throttle_duration_sec=REFUSAL_LOG_PERIOD_S,
+        )
 
     def _reset(self, camera: str, reason: str) -> None:
         age = self._perception.states.age(camera)
@@ -180,3 +215,8 @@ class Worker:
         counts.resets += 1
         counts.last_reset = reason
         self._loggers[camera].info(f"state reset after {age} frames: {reason}")
+
+
+def _stamp_ns(message: CameraMessage) -> int:
+    stamp = message.header.stamp
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rvm_ros.continuity import Continuity, Transition
+from rvm_ros.continuity import PATIENCE, Continuity, Transition
 
 SECOND = 1_000_000_000
 
@@ -28,8 +28,27 @@ def test_a_looping_bag_runs_backwards_once():
     assert classify(5.0, 5.1, 2.0, 2.1) == ["first", "next", "backwards", "next"]
 
 
+def test_a_frame_that_was_overtaken_is_late_and_time_goes_on_from_the_newest():
+    assert classify(5.0, 5.5, 5.4, 5.6) == ["first", "next", "late", "next"]
+
+
+def test_a_second_sender_on_the_topic_does_not_run_time_backwards():
+    both = [each for i in range(20) for each in (5.0 + 0.1 * i, 4.97 + 0.1 * i)]
+    assert classify(*both) == ["first", "late"] + ["next", "late"] * 19
+
+
+def test_a_clock_that_is_set_back_a_little_is_believed_after_some_frames():
+    late = ["late"] * PATIENCE
+    stamps = [5.1 + 0.01 * i for i in range(PATIENCE + 2)]
+    assert classify(5.0, 5.5, *stamps) == ["first", "next", *late, "backwards", "next"]
+
+
 def test_a_driver_that_does_not_stamp_is_not_taken_for_duplicates():
     assert classify(0, 0, 5.0, 0, 5.1) == ["unstamped", "unstamped", "first", "unstamped", "next"]
+
+
+def test_duplicates_and_late_frames_are_not_taken_in():
+    assert {t.value for t in Transition if t.skips} == {"duplicate", "late"}
 
 
 def test_only_gaps_and_running_backwards_reset():

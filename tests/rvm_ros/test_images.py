@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import random
 import struct
+import sys
+import tracemalloc
+import types
 import zlib
 
 import cv2
@@ -14,7 +17,8 @@ pytest.importorskip("sensor_msgs.msg")
 
 from sensor_msgs.msg import CompressedImage, Image
 
-from rvm_ros.image_headers import ImageError
+from rvm_ros import images
+from rvm_ros.image_headers import ImageError, compressed_size
 from rvm_ros.images import ENCODINGS, compressed_to_array, image_to_array
 
 RNG = np.random.default_rng(0)
@@ -251,3 +255,57 @@ def test_our_decoding_equals_cv_bridges():
         expected = bridge.imgmsg_to_cv2(message(stored, encoding), "rgb8")
         difference = np.abs(image_to_array(message(stored, encoding)).astype(int) - expected)
         assert difference.max() <= 1, encoding
+
+
+def test_a_step_that_claims_gigabytes_takes_no_memory():
+    claimed = Image(height=1, width=2, encoding="rgb8", step=2**32 - 1)
+    claimed.data.frombytes(bytes(range(6)))
+    tracemalloc.start()
+    try:
+        decoded = image_to_array(claimed)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert decoded.tolist() == [[[0, 1, 2], [3, 4, 5]]]
+    assert peak < 1_000_000
+
+
+@pytest.fixture
+def cv_bridge(monkeypatch):
+    """Function that puts a module in place of cv_bridge."""
+    images._cv_bridge.cache_clear()
+    yield lambda module: monkeypatch.setitem(sys.modules, "cv_bridge", module)
+    images._cv_bridge.cache_clear()
+
+
+def fails(*_):
+    raise ImportError("numpy.core.multiarray failed to import")
+
+
+def test_a_cv_bridge_that_cannot_be_used_is_told_for_the_image_that_needs_it(cv_bridge):
+    cv_bridge(types.SimpleNamespace(CvBridge=fails))
+    with pytest.raises(ImageError, match="expected one of rgb8.*cannot be imported: numpy.core.multiarray failed"):
+        image_to_array(message(np.zeros((2, 2, 1), np.uint8), "nv12"))
+
+
+def test_whatever_cv_bridge_raises_is_about_that_one_image(cv_bridge):
+    class Bridge:
+        def imgmsg_to_cv2(self, *_):
+            raise KeyError("nv12")
+
+    cv_bridge(types.SimpleNamespace(CvBridge=Bridge))
+    with pytest.raises(ImageError, match="which cv_bridge refused: 'nv12'"):
+        image_to_array(message(np.zeros((2, 2, 1), np.uint8), "nv12"))
+
+
+def test_a_jpeg_made_to_keep_a_reader_busy_is_given_up():
+    size = bytes.fromhex("ffd8ffe000024a")[:6]
+    with pytest.raises(ImageError, match="within 10000 segments"):
+        compressed_size(size + b"\xff\xe1\x00\x02" * 20_000, "jpeg")
+    with pytest.raises(ImageError, match="cut off"):
+        compressed_size(size + b"\xff" * 20_000_000, "jpeg")
+
+
+def test_fill_bytes_before_a_marker_are_passed_over():
+    data = cv2.imencode(".jpg", np.zeros((8, 16, 3), np.uint8))[1].tobytes()
+    assert compressed_size(data[:2] + b"\xff" * 5000 + data[2:], "jpeg") == (8, 16)

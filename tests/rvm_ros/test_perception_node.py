@@ -454,3 +454,16 @@ def test_an_error_that_nobody_expected_is_told_by_the_transition_that_it_ends(cl
         assert node.trigger_cleanup() == TransitionCallbackReturn.SUCCESS, "it stayed inactive"
     finally:
         node.destroy_node()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_a_streaming_node_in_order_however_often_they_come(client, start_node, parameters, number):
+    node = start_node(NODE, {**parameters, "autostart": "true"})
+    camera = Camera(client).connect()
+    camera.send(image(random_frames(1)[0], 1.0))
+    for index in range(3):
+        camera.publisher.publish(image(random_frames(1)[0], 2.0 + index))
+        node.process.send_signal(number)
+    assert node.process.wait(timeout=30) == 0
+    assert "Traceback" not in node.log
+    assert "terminate" not in node.log
