@@ -19,6 +19,7 @@ from rvm_model.engines import CameraStates, Engine
 from rvm_model.heads.clusters import ClusterConfig, ClusterState, OnlineKMeans, labels_at
 from rvm_model.heads.palette import overlay, palette
 from rvm_model.heads.pca import PCAConfig, PCAState, StreamingPCA
+from rvm_model.heads.tokens import LARGEST
 from rvm_model.preprocess import as_tensor, preprocess
 
 
@@ -108,6 +109,14 @@ class Perception:
         """Advance the cameras' states by the prepared batch; returns camera to features [1 + N, D]."""
         return dict(zip(cameras, self.states.step(cameras, batch), strict=True))
 
+    def sound(self, features: Mapping[str, Tensor]) -> dict[str, bool]:
+        """Whether each camera's features (camera to [1 + N, D] of `encode`) are finite, and not beyond all measure.
+
+        Features that are not are in the camera's state too, and would stay there for ever.
+        """
+        largest = torch.stack([each.abs().amax() for each in features.values()])
+        return dict(zip(features, (largest < LARGEST).tolist(), strict=True))  # NaN is less than nothing.
+
     @torch.inference_mode()
     def render(self, camera: str, frame: npt.NDArray[np.uint8], features: Tensor, wanted: Wanted) -> Outputs:
         """Compute what is wanted of one camera's features.
@@ -124,7 +133,7 @@ class Perception:
         pca = labels = colours = None
         if wanted.pca:
             rgb, heads.pca = self._pca(tokens, heads.pca)
-            pca = _host(_enlarge(rgb, height, width))
+            pca = _host(_enlarge(rgb.cpu(), height, width))
         if wanted.segmentation or wanted.overlay:
             similarity, heads.clusters = self._clusters(tokens, heads.clusters)
             labels = labels_at(similarity, height, width)
@@ -142,13 +151,17 @@ class Perception:
     def forget(self, camera: str) -> None:
         """Drop one camera's state and its heads' statistics."""
         self.states.reset(camera)
+        self.forget_heads(camera)
+
+    def forget_heads(self, camera: str) -> None:
+        """Drop the statistics of one camera's heads, and keep its state."""
         self._heads.pop(camera, None)
 
 
 def _enlarge(rgb: Tensor, height: int, width: int) -> Tensor:
-    image = rgb.permute(2, 0, 1)[None].float()
-    image = functional.interpolate(image, size=(height, width), mode="bilinear", align_corners=False)
-    return image[0].permute(1, 2, 0).round().to(torch.uint8)
+    """uint8 [h, w, 3] on the CPU, where torch resizes bytes as they are, at a third of the time of floats."""
+    image = functional.interpolate(rgb.permute(2, 0, 1)[None], size=(height, width), mode="bilinear")
+    return image[0].permute(1, 2, 0)
 
 
 def _label_array(labels: Tensor) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:

@@ -24,6 +24,8 @@ class CameraCounts:
     """Frames replaced by a newer one before the worker took them."""
     refused: int = 0
     """Malformed messages."""
+    failed: int = 0
+    """Frames that were lost to an error of the engine or the heads."""
     duplicates: int = 0
     """Frames with the stamp of the one before."""
     late: int = 0
@@ -84,6 +86,7 @@ def camera_status(
         "processed": counts.processed,
         "dropped": counts.dropped,
         "refused": counts.refused,
+        "failed": counts.failed,
         "duplicates": counts.duplicates,
         "late": counts.late,
         "resets": counts.resets,

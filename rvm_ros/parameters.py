@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -41,7 +42,10 @@ class ParameterSpec:
     """Given at the node's start and read-only after; other parameters can be set until the node is configured."""
 
     def problem(self, value: Any) -> str:
-        """Why a value of the right type is not allowed; empty when it is."""
+        """Why a value of the right type, or none at all, is not allowed; empty when it is."""
+        if value is None:  # An empty list on the command line is one.
+            default = list(self.default) if isinstance(self.default, tuple) else self.default
+            return f"{self.name}: got no value, expected one like {default!r}"
         items = list(value) if isinstance(self.default, tuple) else [value]
         if self.length is not None and len(items) != self.length:
             return f"{self.name}: got {len(items)} items, expected {self.length}"
@@ -197,3 +201,16 @@ def declare(node: Node, specs: Iterable[ParameterSpec], is_configured: Callable[
             node.declare_parameter(spec.name, default, spec.descriptor())
         except (InvalidParameterTypeException, InvalidParameterValueException) as error:
             raise ValueError(f"parameter {spec.name}: {error}") from error
+
+
+def unknown_parameters(given: Iterable[str], declared: Iterable[str]) -> dict[str, str]:
+    """Parameters that were given to a node at its start and that it does not have.
+
+    Not refused: a file with `/**` gives all nodes what is meant for one.
+
+    Returns:
+        Name to the declared one that is most like it, or to nothing.
+    """
+    known = set(declared)
+    unknown = (name for name in given if name not in known and not name.startswith("qos_overrides."))
+    return {name: "".join(difflib.get_close_matches(name, known, n=1)) for name in unknown}

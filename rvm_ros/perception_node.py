@@ -28,9 +28,17 @@ from rvm_model.heads.pca import PCAConfig
 from rvm_model.perception import Perception, PerceptionConfig
 from rvm_ros import diagnostics, process
 from rvm_ros.camera_port import CameraMessage, CameraPort
-from rvm_ros.parameters import PERCEPTION_PARAMETERS, camera_parameters, check_camera_names, declare
+from rvm_ros.parameters import (
+    PERCEPTION_PARAMETERS,
+    camera_parameters,
+    check_camera_names,
+    declare,
+    unknown_parameters,
+)
 from rvm_ros.worker import Worker
 
+THREADS = torch.get_num_threads()
+"""What torch takes by itself: one for each physical core."""
 DIAGNOSTICS_PERIOD_S = 1.0
 """How often /diagnostics is told, as REP 107 asks."""
 
@@ -57,6 +65,9 @@ class PerceptionNode(LifecycleNode):
         check_camera_names(self._cameras)
         per_camera = [spec for camera in self._cameras for spec in camera_parameters(camera)]
         declare(self, per_camera, self._is_configured)
+        for name, like in unknown_parameters(self._parameter_overrides, self._parameters).items():
+            meant = f"; did you mean {like}?" if like else ""
+            self.get_logger().warning(f"parameter {name}: there is none of this name, so it does nothing{meant}")
         self._rates = diagnostics.RateMeter()
         # Lets the worker's thread hand over to the executor, where lifecycle transitions belong.
         self._failed = self.create_guard_condition(self._on_worker_failure)
@@ -156,8 +167,7 @@ class PerceptionNode(LifecycleNode):
         def value(name: str) -> Any:
             return self.get_parameter(name).value
 
-        if value("threads") > 0:
-            torch.set_num_threads(value("threads"))
+        torch.set_num_threads(value("threads") or THREADS)
         start_s = time.monotonic()
         engine = choose_engine(
             value("engine"),

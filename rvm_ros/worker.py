@@ -6,12 +6,14 @@ import dataclasses
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from rclpy.impl.rcutils_logger import RcutilsLogger
+from torch import Tensor
 
 from rvm_model.perception import Perception
 from rvm_ros.camera_port import CameraMessage, CameraPort
@@ -22,6 +24,8 @@ from rvm_ros.mailbox import Mailbox
 
 REFUSAL_LOG_PERIOD_S = 5.0
 """A camera that sends nothing but garbage is told of this often, not at its frame rate."""
+FAILURES, PAUSE_S = 5, 0.5
+"""Failed steps in a row after which the worker ends, and the pause after the first; each is twice the one before."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Worker:
             ports: topics by camera name.
             max_gap_s: a longer pause between stamps resets the camera's state.
             logger: the node's.
-            on_failure: called once from the worker's thread, with the traceback, when it ends by an error.
+            on_failure: called once from the worker's thread, with the traceback, when it ends because steps fail.
         """
         self.counts = {camera: CameraCounts() for camera in ports}
         self._perception = perception
@@ -79,6 +83,8 @@ class Worker:
         # Cameras whose last frame could not be decoded, to the stamp of the last one that could.
         self._blind: dict[str, int] = {}
         self._refusing = threading.Lock()
+        self._failures = 0
+        self._stopping = threading.Event()
         self._seen_ns: dict[str, int] = {}
         self._max_gap_ns = round(max_gap_s * 1e9)
         self._reset_requested = threading.Event()
@@ -92,6 +98,7 @@ class Worker:
 
     def stop(self) -> None:
         """End the thread after the frame it is at. A second call does nothing."""
+        self._stopping.set()
         self._mailbox.close()
         if self._thread.is_alive():
             self._thread.join()
@@ -152,29 +159,64 @@ class Worker:
             return
         cameras = list(accepted)
         start_s = time.monotonic()
-        batch = self._perception.prepare({camera: item.frame for camera, item in accepted.items()})
-        prepared_s = time.monotonic()
-        features = self._perception.encode(cameras, batch)
+        try:
+            batch = self._perception.prepare({camera: item.frame for camera, item in accepted.items()})
+            prepared_s = time.monotonic()
+            features = self._perception.encode(cameras, batch)
+            sound = self._perception.sound(features)
+        except Exception as error:
+            self._recover(cameras, error)
+            return
+        self._failures = 0
         encoded_s = time.monotonic()
         for camera, item in accepted.items():
-            port = self._ports[camera]
-            before_heads_s = time.monotonic()
-            outputs = self._perception.render(camera, item.frame, features[camera], port.wanted())
-            rendered_s = time.monotonic()
-            port.publish(outputs, item.received.message.header)
-            counts = self.counts[camera]
-            counts.processed += 1
-            done_s = time.monotonic()
-            convert_s = item.converted_s - item.taken_s + prepared_s - start_s
-            timed = {
-                "convert": convert_s,
-                "engine": encoded_s - prepared_s,
-                "heads": rendered_s - before_heads_s,
-                "publish": done_s - rendered_s,
-            }
-            # What is left of the whole is waiting: in the slot, and for other cameras of the same batch.
-            timed["wait"] = done_s - item.received.at_s - sum(timed.values())
-            counts.latency.record({stage: seconds * 1e3 for stage, seconds in timed.items()})
+            if not sound[camera]:
+                self._fail(camera, "features that are not finite")
+                self._reset(camera, "not finite")
+                continue
+            prepare_s = item.converted_s - item.taken_s + prepared_s - start_s
+            try:
+                self._finish(camera, item, features[camera], {"convert": prepare_s, "engine": encoded_s - prepared_s})
+            except Exception:  # One camera's heads are nothing to the others.
+                self._fail(camera, traceback.format_exc())
+                self._perception.forget_heads(camera)
+
+    def _finish(self, camera: str, item: _Accepted, features: Tensor, timed: dict[str, float]) -> None:
+        """Render and publish one camera's outputs; `timed` has the seconds of the stages before."""
+        port, counts = self._ports[camera], self.counts[camera]
+        start_s = time.monotonic()
+        outputs = self._perception.render(camera, item.frame, features, port.wanted())
+        rendered_s = time.monotonic()
+        port.publish(outputs, item.received.message.header)
+        counts.processed += 1
+        done_s = time.monotonic()
+        timed |= {"heads": rendered_s - start_s, "publish": done_s - rendered_s}
+        # What is left of the whole is waiting: in the slot, and for other cameras of the same batch.
+        timed["wait"] = done_s - item.received.at_s - sum(timed.values())
+        counts.latency.record({stage: seconds * 1e3 for stage, seconds in timed.items()})
+
+    def _recover(self, cameras: Sequence[str], error: Exception) -> None:
+        """Go on after a failed step: states anew, for they may be half written, after a pause that grows.
+
+        Raises:
+            Exception: the error, when steps have failed too often in a row.
+        """
+        self._failures += 1
+        if self._failures >= FAILURES:
+            raise error
+        for camera in cameras:
+            self._fail(camera, "".join(traceback.format_exception(error)))
+            self._reset(camera, "engine failed")
+        if isinstance(error, torch.OutOfMemoryError):
+            torch.cuda.empty_cache()
+        self._stopping.wait(PAUSE_S * 2 ** (self._failures - 1))
+
+    def _fail(self, camera: str, why: str) -> None:
+        counts = self.counts[camera]
+        counts.failed += 1
+        self._loggers[camera].error(
+            f"frame lost ({counts.failed} so far): {why}", throttle_duration_sec=REFUSAL_LOG_PERIOD_S
+        )
 
     def _accept(self, camera: str, received: Received) -> _Accepted | None:
         """Decode a message and start the state anew where it has to; None when there is nothing to process."""

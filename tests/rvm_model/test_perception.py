@@ -98,3 +98,18 @@ def test_warming_up_runs_the_largest_batch_and_touches_no_camera(perception, mon
     perception.warm_up(3)
     assert batches == [3]
     assert perception.states.age("front") == 0
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), -1e20])
+def test_features_beyond_all_measure_are_known(perception, value):
+    features = {"front": torch.zeros(7, 24), "rear": torch.full((7, 24), -5e3)}
+    assert perception.sound(features) == {"front": True, "rear": True}
+    features["front"][3, 5] = value
+    assert perception.sound(features) == {"front": False, "rear": True}
+
+
+def test_a_cameras_heads_can_be_forgotten_without_its_state(perception):
+    perceive(perception, frame(), EVERYTHING)
+    perception.forget_heads("front")
+    assert perception.states.age("front") == 1
+    assert "front" not in perception._heads

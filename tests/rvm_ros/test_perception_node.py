@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import time
@@ -35,7 +36,7 @@ from rvm_model.perception import Perception
 from rvm_model.preprocess import preprocess
 from rvm_model.weights import WeightsInfo
 from rvm_ros.outgoing import msg_to_features
-from rvm_ros.perception_node import PerceptionNode
+from rvm_ros.perception_node import THREADS, PerceptionNode
 from rvm_training.export.build import export
 
 pytestmark = pytest.mark.ros
@@ -359,6 +360,7 @@ def test_configure_fails_with_the_reason_and_the_node_lives_on(
         ({"clusters": 1}, "clusters"),
         ({"image_size": "[32]"}, "image_size: got 1 items, expected 2"),
         ({"cameras": "[a, a]"}, "expected at least one name and each once"),
+        ({"cameras": "[]"}, "cameras: got no value, expected one like ['camera']"),
         ({"cameras": "['front camera']"}, "got 'front camera'"),
         ({"camera.transport": "theora"}, "camera.transport: got 'theora', expected one of raw, compressed"),
     ],
@@ -392,13 +394,45 @@ def test_parameters_describe_themselves_and_are_locked_once_configured(client, s
     assert "deactivate it and clean it up first" in result.reason
 
 
+def test_a_parameter_that_there_is_not_is_told_with_the_one_that_may_be_meant(client, start_node, parameters):
+    node = start_node(NODE, {**parameters, "camera.topci": "/front", "use_sim_time": "false", "modle": "x"})
+    assert state(client) == "unconfigured"
+    told = [line for line in node.log.splitlines() if "there is none of this name" in line]
+    assert len(told) == 2
+    assert (
+        "parameter camera.topci: there is none of this name, so it does nothing; did you mean camera.topic?" in node.log
+    )
+    assert "did you mean model?" in node.log
+
+
+def test_threads_go_back_to_what_torch_takes_by_itself(ros, parameters):
+    node = PerceptionNode(
+        parameter_overrides=[
+            Parameter("model", value=str(parameters["model"])),
+            Parameter("image_size", value=[32, 48]),
+            Parameter("threads", value=1),
+        ]
+    )
+    before = torch.get_num_threads()
+    try:
+        node.trigger_configure()
+        assert torch.get_num_threads() == 1
+        node.trigger_cleanup()
+        node.set_parameters([Parameter("threads", value=0)])
+        node.trigger_configure()
+        assert torch.get_num_threads() == THREADS
+    finally:
+        node.destroy_node()
+        torch.set_num_threads(before)
+
+
 def test_untrained_weights_are_announced(client, start_node, parameters):
     node = start_node(NODE, {**parameters, "model": "untrained:rvm_small16_256", "image_size": "[32, 32]"})
     assert change(client, Transition.TRANSITION_CONFIGURE)
     assert "UNTRAINED" in node.log
 
 
-def test_a_failure_in_the_engine_deactivates_the_node_and_is_told(client, ros, parameters, monkeypatch):
+def test_failures_of_the_engine_that_do_not_end_deactivate_the_node_and_is_told(client, ros, parameters, monkeypatch):
     node = PerceptionNode(
         parameter_overrides=[
             Parameter("model", value=str(parameters["model"])),
@@ -416,10 +450,16 @@ def test_a_failure_in_the_engine_deactivates_the_node_and_is_told(client, ros, p
             raise RuntimeError("CUDA error: out of memory")
 
         monkeypatch.setattr(node._perception.engine, "step", fail)
+        monkeypatch.setattr("rvm_ros.worker.PAUSE_S", 0.01)
         publisher = client.node.create_publisher(Image, "/camera/image_raw", BEST_EFFORT)
         client.wait_for(publisher.get_subscription_count, "the node's subscription")
-        publisher.publish(image(random_frames(1)[0], 1.0))
-        client.wait_for(lambda: state(client) == "inactive", "deactivation")
+        stamps = itertools.count(1)
+
+        def inactive():
+            publisher.publish(image(random_frames(1)[0], 0.1 * next(stamps)))
+            return state(client) == "inactive"
+
+        client.wait_for(inactive, "deactivation")
         client.wait_for(
             lambda: any(s.level == DiagnosticStatus.ERROR for m in diagnostics for s in m.status), "an error status"
         )

@@ -1,34 +1,52 @@
 """The worker gives the cameras of a moment to the engine as one batch."""
 
+import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("rclpy")
 
 from rvm_ros.image_headers import ImageError
-from rvm_ros.worker import Received, Worker
+from rvm_ros.worker import FAILURES, Received, Worker
 
 pytestmark = pytest.mark.ros
 
 
 class Recorded:
-    """In place of a Perception: notes which cameras are in a batch, and in which order."""
+    """In place of a Perception: notes which cameras are in a batch, and in which order; fails where it is told to."""
 
     def __init__(self) -> None:
         self.batches: list[tuple[list[str], list[int]]] = []
-        self.states = SimpleNamespace(reset=lambda _: None, age=lambda _: 0)
+        self.states = SimpleNamespace(reset=lambda camera: self.reset.append(camera), age=lambda _: 0)
+        self.reset: list[str] = []
+        self.rendered: list[str] = []
+        self.headless: list[str] = []
+        self.step_errors: list[Exception] = []
+        self.broken_heads: set[str] = set()
+        self.unsound: set[str] = set()
 
     def prepare(self, frames):
         return np.stack(list(frames.values()))
 
     def encode(self, cameras, batch):
+        if self.step_errors:
+            raise self.step_errors.pop()
         self.batches.append((cameras, batch[:, 0].tolist()))
         return dict.fromkeys(cameras)
 
-    def render(self, *_):
-        return None
+    def sound(self, features):
+        return {camera: camera not in self.unsound for camera in features}
+
+    def render(self, camera, *_):
+        if camera in self.broken_heads:
+            raise RuntimeError(f"heads of {camera}")
+        self.rendered.append(camera)
+
+    def forget_heads(self, camera):
+        self.headless.append(camera)
 
 
 class Told(list):
@@ -150,3 +168,65 @@ def test_a_camera_that_was_not_seen_for_long_starts_anew(worker):
     assert (worker.counts["a"].resets, worker.counts["a"].last_reset) == (1, "gap")
     put_and_process(message(3.1))
     assert worker.counts["a"].resets == 1
+
+
+def both(stamp_s):
+    return {camera: Received(message(stamp_s), 0.0) for camera in "ab"}
+
+
+def test_a_step_that_fails_costs_the_frames_and_the_states_and_no_more(worker, perception, told, monkeypatch):
+    monkeypatch.setattr("rvm_ros.worker.PAUSE_S", 0.001)
+    perception.reset.clear()
+    perception.step_errors = [torch.OutOfMemoryError("2 GB")] * (FAILURES - 1)
+    for index in range(FAILURES - 1):
+        worker._process(both(1 + 0.1 * index))
+    assert perception.rendered == []
+    assert perception.reset == ["a", "b"] * (FAILURES - 1)
+    assert (worker.counts["a"].failed, worker.counts["a"].last_reset) == (FAILURES - 1, "engine failed")
+    assert any("frame lost" in line and "2 GB" in line for line in told)
+    worker._process(both(2.0))
+    assert perception.rendered == ["a", "b"]
+    perception.step_errors = [RuntimeError("again")] * (FAILURES - 1)
+    for index in range(FAILURES - 1):
+        worker._process(both(3 + 0.1 * index))  # They are counted anew.
+
+
+def test_steps_that_go_on_failing_end_the_worker(worker, perception, monkeypatch):
+    monkeypatch.setattr("rvm_ros.worker.PAUSE_S", 0.001)
+    perception.step_errors = [RuntimeError("broken")] * FAILURES
+    for index in range(FAILURES - 1):
+        worker._process(both(1 + 0.1 * index))
+    with pytest.raises(RuntimeError, match="broken"):
+        worker._process(both(2.0))
+
+
+def test_a_pause_after_a_failed_step_does_not_hold_up_the_end(worker, perception, monkeypatch):
+    monkeypatch.setattr("rvm_ros.worker.PAUSE_S", 60)
+    perception.step_errors = [RuntimeError("broken")]
+    worker.start()
+    worker.put("a", message(1.0))
+    deadline = time.monotonic() + 10
+    while not worker.counts["a"].failed and time.monotonic() < deadline:
+        time.sleep(0.01)
+    worker.stop()
+    assert time.monotonic() < deadline
+
+
+def test_features_that_are_not_finite_start_that_camera_anew_and_are_not_sent(worker, perception, told):
+    perception.reset.clear()
+    perception.unsound = {"a"}
+    worker._process(both(1.0))
+    assert perception.rendered == ["b"]
+    assert perception.reset == ["a"]
+    assert (worker.counts["a"].failed, worker.counts["a"].last_reset) == (1, "not finite")
+    assert worker.counts["a"].processed == 0
+    assert any("not finite" in line for line in told)
+
+
+def test_heads_that_fail_cost_one_frame_of_one_camera(worker, perception, told):
+    perception.reset.clear()
+    perception.broken_heads = {"a"}
+    worker._process(both(1.0))
+    assert (perception.rendered, perception.headless, perception.reset) == (["b"], ["a"], [])
+    assert worker.counts["a"].failed == 1
+    assert "heads of a" in told[-1]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rvm_model.heads.clusters import ClusterConfig, ClusterState, OnlineKMeans, labels_at
+from rvm_model.heads.clusters import RESIZED_AT_ONCE, ClusterConfig, ClusterState, OnlineKMeans, labels_at
 
 H, W, D = 16, 20, 24
 PROTOTYPES = torch.linalg.qr(torch.randn(D, D, generator=torch.Generator().manual_seed(0))).Q[:5]
@@ -143,7 +143,7 @@ def test_labels_follow_the_bilinear_similarity_at_any_size():
     assert labels.shape == (7, 10)
     assert (labels[:, :5] == 1).all()
     assert (labels[:, 5:] == 2).all()
-    random = torch.randn(5, 6, 7, generator=torch.Generator().manual_seed(9))
+    random = torch.randn(5, 6, 2 * RESIZED_AT_ONCE + 3, generator=torch.Generator().manual_seed(9))
     image = torch.nn.functional.interpolate(random.permute(2, 0, 1)[None], (33, 41), mode="bilinear")[0]
     assert torch.equal(labels_at(random, 33, 41).long(), image.argmax(0))
 
