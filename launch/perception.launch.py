@@ -4,6 +4,9 @@ An argument that is left empty leaves the value to the parameter file, and what 
 defaults stand in rvm_ros/parameters.py. More than one camera: list them in a parameter file of your own.
 """
 
+from pathlib import Path
+
+import yaml
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
@@ -12,8 +15,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 from rvm_ros.environment import ros_environment
-
-CAMERA = "camera"  # what the layouts in config/ show
+from rvm_ros.launch_parameters import node_parameters
 
 ARGUMENTS = [
     DeclareLaunchArgument(
@@ -23,7 +25,7 @@ ARGUMENTS = [
     ),
     DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node and its camera topics"),
     DeclareLaunchArgument("image", default_value="", description="Topic of the images, where there is one camera"),
-    DeclareLaunchArgument("camera", default_value="", description="Name of that one camera, in the output topics"),
+    DeclareLaunchArgument("camera", default_value="", description="Name of that camera, in the output topics"),
     DeclareLaunchArgument("model", default_value="", description="Weights: a preset's name or a path"),
     DeclareLaunchArgument(
         "engine", default_value="", description="torch, openvino, onnx, tensorrt or a folder of `rvm export`"
@@ -49,20 +51,10 @@ def text(value: str) -> ParameterValue:
 def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Build the node from the arguments' values."""
     given = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS}
-    parameters = {}
-    if given["model"]:
-        parameters["model"] = text(given["model"])
-    if given["engine"]:
-        parameters["engine"] = text(given["engine"])
-    if given["device"]:
-        parameters["device"] = text(given["device"])
-    if given["image"] or given["camera"]:
-        camera = given["camera"] or CAMERA
-        parameters["cameras"] = [camera]
-        if given["image"]:
-            parameters[f"{camera}.topic"] = text(given["image"])
-    # The node does it itself, so that there is one way, whoever starts it: this file, `ros2 run`, a supervisor.
-    parameters["autostart"] = given["autostart"] == "true"
+    path = Path(given["params_file"])
+    in_file = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    chosen = node_parameters(given, in_file)
+    parameters = {name: text(value) if isinstance(value, str) else value for name, value in chosen.items()}
     return [
         LifecycleNode(
             package="rvm_ros",

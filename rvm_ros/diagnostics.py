@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from rvm_model.engines import EngineInfo
 from rvm_ros.latency import Latency
+from rvm_ros.pace import Pace
 
 
 @dataclass
@@ -36,20 +38,12 @@ class CameraCounts:
     """Reason of the last reset."""
     latency: Latency = field(default_factory=Latency)
     """Durations of the last frames."""
-
-
-class RateMeter:
-    """Frames per second between two looks."""
-
-    def __init__(self) -> None:
-        self._last: dict[str, tuple[int, float]] = {}
-
-    def rate(self, name: str, count: int, now_s: float) -> float:
-        """Rate in Hz since the last call for `name`; 0 at the first call and over no time."""
-        before, at = self._last.get(name, (count, now_s))
-        self._last[name] = (count, now_s)
-        elapsed = now_s - at
-        return (count - before) / elapsed if elapsed > 0 else 0.0
+    arrivals: Pace = field(default_factory=Pace)
+    """When messages arrived."""
+    completions: Pace = field(default_factory=Pace)
+    """When frames were done."""
+    since_s: float = field(default_factory=time.monotonic)
+    """time.monotonic() at activation."""
 
 
 def camera_status(
@@ -59,8 +53,8 @@ def camera_status(
     info: EngineInfo,
     *,
     state_age: int,
-    input_hz: float,
-    output_hz: float,
+    now_s: float,
+    stale_after_s: float,
 ) -> DiagnosticStatus:
     """Status of one camera of an active node.
 
@@ -70,18 +64,13 @@ def camera_status(
         counts: what happened to its frames.
         info: the engine that runs.
         state_age: frames in the recurrent state.
-        input_hz: messages per second since the last status.
-        output_hz: processed frames per second since the last status.
+        now_s: time.monotonic().
+        stale_after_s: seconds without an image, or without a processed one, that are too long.
     """
-    if input_hz == 0:
-        level, message = DiagnosticStatus.WARN, "no images arrive"
-    elif output_hz == 0:
-        level, message = DiagnosticStatus.ERROR, "images arrive and none is processed"
-    else:
-        level, message = DiagnosticStatus.OK, "running"
+    level, message = _judge(counts, now_s, stale_after_s)
     values: dict[str, object] = {
-        "input_hz": f"{input_hz:.2f}",
-        "output_hz": f"{output_hz:.2f}",
+        "input_hz": f"{counts.arrivals.hz(now_s):.2f}",
+        "output_hz": f"{counts.completions.hz(now_s):.2f}",
         "received": counts.received,
         "processed": counts.processed,
         "dropped": counts.dropped,
@@ -99,6 +88,21 @@ def camera_status(
         "trained": info.trained,
     }
     return status(f"{node}: {camera}", camera, level, message, values)
+
+
+def _judge(counts: CameraCounts, now_s: float, stale_after_s: float) -> tuple[bytes, str]:
+    silent_s = counts.arrivals.silent_s(now_s)
+    if silent_s is None:
+        return DiagnosticStatus.WARN, "no images have arrived since activation"
+    if silent_s > stale_after_s:
+        return DiagnosticStatus.STALE, f"no images for {silent_s:.1f} s"
+    idle_s = now_s - counts.since_s if counts.processed == 0 else counts.completions.silent_s(now_s)
+    if idle_s is not None and idle_s > stale_after_s:
+        return DiagnosticStatus.ERROR, (
+            f"images arrive and none was processed for {idle_s:.1f} s; so far {counts.refused} refused, "
+            f"{counts.duplicates} duplicates, {counts.late} late, {counts.failed} failed"
+        )
+    return DiagnosticStatus.OK, "running"
 
 
 def status(name: str, hardware_id: str, level: bytes, message: str, values: Mapping[str, object]) -> DiagnosticStatus:

@@ -110,6 +110,9 @@ PERCEPTION_PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec("threads", 0, "CPU threads of the engine; 0 takes one for each physical core", 0, 1024),
     ParameterSpec("max_gap", 1.0, "Seconds between two stamps above which a camera's state starts anew", 0.001, 3600.0),
     ParameterSpec(
+        "stale_after", 2.0, "Seconds without an image, or a processed one, that diagnostics tell of", 0.1, 3600.0
+    ),
+    ParameterSpec(
         "max_pixels", 64_000_000, "Images with more pixels are refused before they are decoded", 1, 1_000_000_000
     ),
     ParameterSpec("clusters", ClusterConfig().clusters, "Number of clusters of the segmentation", 2, 1000),

@@ -68,7 +68,6 @@ class PerceptionNode(LifecycleNode):
         for name, like in unknown_parameters(self._parameter_overrides, self._parameters).items():
             meant = f"; did you mean {like}?" if like else ""
             self.get_logger().warning(f"parameter {name}: there is none of this name, so it does nothing{meant}")
-        self._rates = diagnostics.RateMeter()
         # Lets the worker's thread hand over to the executor, where lifecycle transitions belong.
         self._failed = self.create_guard_condition(self._on_worker_failure)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -147,7 +146,6 @@ class PerceptionNode(LifecycleNode):
     def _activate(self) -> None:
         assert self._perception is not None
         self._failure = ""
-        self._rates = diagnostics.RateMeter()  # The new worker counts from zero.
         self._worker = Worker(
             self._perception,
             self._ports,
@@ -262,8 +260,8 @@ class PerceptionNode(LifecycleNode):
                         counts,
                         self._perception.engine.info,
                         state_age=self._worker.state_age(camera),
-                        input_hz=self._rates.rate(f"{camera} in", counts.received, now_s),
-                        output_hz=self._rates.rate(f"{camera} out", counts.processed, now_s),
+                        now_s=now_s,
+                        stale_after_s=self.get_parameter("stale_after").value,
                     )
                 )
         if statuses:

@@ -111,6 +111,7 @@ class Worker:
         """
         counts = self.counts[camera]
         counts.received += 1
+        counts.arrivals.note(time.monotonic())
         try:
             self._ports[camera].check(message)
         except Exception as error:
@@ -190,6 +191,7 @@ class Worker:
         port.publish(outputs, item.received.message.header)
         counts.processed += 1
         done_s = time.monotonic()
+        counts.completions.note(done_s)
         timed |= {"heads": rendered_s - start_s, "publish": done_s - rendered_s}
         # What is left of the whole is waiting: in the slot, and for other cameras of the same batch.
         timed["wait"] = done_s - item.received.at_s - sum(timed.values())

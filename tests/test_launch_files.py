@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from rvm_ros.launch_parameters import node_parameters
+
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.py"))
 PROFILE = ROOT / "config" / "fastdds_shm.xml"
@@ -115,10 +117,11 @@ def parameters_set_by(path: Path) -> set[str]:
 def test_launch_files_set_only_parameters_that_their_node_has(parameters):
     perception = {spec.name for spec in parameters.PERCEPTION_PARAMETERS}
     player = {spec.name for spec in parameters.PLAYER_PARAMETERS}
-    of_a_camera = {spec.name.removeprefix("front") for spec in parameters.camera_parameters("front")}
-    set_for_perception = parameters_set_by(ROOT / "launch" / "perception.launch.py")
+    of_a_camera = {spec.name for spec in parameters.camera_parameters("front")}
+    arguments = dict.fromkeys(argument_names(ROOT / "launch" / "perception.launch.py"), "given")
+    set_for_perception = set(node_parameters({**arguments, "camera": "front"}, None))
     set_for_player = parameters_set_by(ROOT / "launch" / "demo.launch.py")
-    assert set_for_perception >= {"model", ".topic"}
+    assert set_for_perception >= {"model", "front.topic"}
     assert set_for_perception <= perception | of_a_camera
     assert "source" in set_for_player
     assert set_for_player <= player
@@ -253,3 +256,22 @@ def test_launch_file_gives_a_description(path):
     entities = module.generate_launch_description().entities
     declared = [entity.name for entity in entities if isinstance(entity, DeclareLaunchArgument)]
     assert declared == argument_names(path)
+
+
+@pytest.mark.ros
+def test_the_nodes_parameters_come_from_file_and_arguments(tmp_path):
+    pytest.importorskip("launch_ros")
+    from launch import LaunchContext
+
+    path = ROOT / "launch" / "perception.launch.py"
+    spec = importlib.util.spec_from_file_location("perception_launch", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    (tmp_path / "p.yaml").write_text("/**:\n  ros__parameters:\n    cameras: [front, rear]\n")
+    context = LaunchContext()
+    context.launch_configurations.update(dict.fromkeys(argument_names(path), ""))
+    context.launch_configurations.update(params_file=str(tmp_path / "p.yaml"), model="7")
+    assert len(module.start_node(context)) == 1
+    context.launch_configurations["image"] = "/front"
+    with pytest.raises(ValueError, match="set the topics in that file"):
+        module.start_node(context)

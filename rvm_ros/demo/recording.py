@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -63,6 +63,14 @@ class VideoWriter:
             self._stream.pix_fmt = "yuv420p"
             self._started = True
         self._container.mux(self._stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+
+
+def read_frames(path: Path, indices: Sequence[int]) -> list[U8]:
+    """Frames of a video by their places, ascending; uint8 RGB [H, W, 3] each."""
+    wanted = set(indices)
+    with av.open(str(path)) as container:
+        decoded = enumerate(container.decode(video=0))
+        return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for index, frame in decoded if index in wanted]
 
 
 def write_contact_sheet(path: Path, rows: list[U8]) -> None:

@@ -56,11 +56,24 @@ class DemoOptions:
     """Stop after so many frames."""
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What is kept of a frame once it is drawn; its pictures would fill the memory."""
+
+    stamp_ns: int
+    finished_s: float
+    latency_ms: float
+    segmentation: recording.U8 | None
+    """Where it will be scored."""
+
+
 @dataclass
 class _Run:
     """What has been seen so far."""
 
-    frames: list[RecordedFrame] = field(default_factory=list)
+    frames: list[_Seen] = field(default_factory=list)
+    feature_map: tuple[int, ...] = ()
+    """Rows, columns and width of the features."""
     diagnostics: dict[str, str] = field(default_factory=dict)
     camera_frames: int = 0
     first_stamp_ns: int = 0
@@ -140,7 +153,8 @@ def _record(
     ):
 
         def on_frame(frame: RecordedFrame) -> None:
-            seen.frames.append(frame)
+            seen.frames.append(_kept(frame, scored=options.masks is not None))
+            seen.feature_map = frame.outputs["features"].shape
             video.write(picture(frame, seen.diagnostics))
             bar.set_postfix(rate=f"{_rate_hz(seen.frames):.1f} Hz", latency=f"{frame.latency_ms:.0f} ms")
             bar.update()
@@ -168,6 +182,11 @@ def _record(
         except (KeyboardInterrupt, ExternalShutdownException):
             bar.write("interrupted: summing up what was seen")
         seen.camera_frames, seen.first_stamp_ns = recorder.camera_frames, recorder.first_stamp_ns
+
+
+def _kept(frame: RecordedFrame, *, scored: bool) -> _Seen:
+    segmentation = np.asarray(frame.outputs["segmentation"], np.uint8) if scored else None
+    return _Seen(frame.stamp_ns, frame.finished_s, frame.latency_ms, segmentation)
 
 
 def picture(frame: RecordedFrame, diagnostics: dict[str, str]) -> recording.U8:
@@ -203,7 +222,7 @@ def _note_diagnostics(message: DiagnosticArray, seen: _Run) -> None:
             seen.diagnostics = {item.key: item.value for item in status.values}
 
 
-def _rate_hz(frames: list[RecordedFrame]) -> float:
+def _rate_hz(frames: list[_Seen]) -> float:
     recent = frames[-20:]
     span = recent[-1].finished_s - recent[0].finished_s
     return (len(recent) - 1) / span if span > 0 else 0.0
@@ -213,7 +232,7 @@ def _summarise(options: DemoOptions, seen: _Run, fps: Fraction) -> Path:
     frames = seen.frames
     if not frames:
         raise DemoError("no frame came through; see the nodes' logs above")
-    rows = [picture(frames[i], seen.diagnostics) for i in recording.evenly(len(frames), recording.SHEET_ROWS)]
+    rows = recording.read_frames(options.out / "demo.mp4", recording.evenly(len(frames), recording.SHEET_ROWS))
     recording.write_contact_sheet(options.out / "contact_sheet.png", rows)
     latencies = np.array([frame.latency_ms for frame in frames])
     span_s = frames[-1].finished_s - frames[0].finished_s
@@ -222,7 +241,7 @@ def _summarise(options: DemoOptions, seen: _Run, fps: Fraction) -> Path:
         "weights": seen.diagnostics.get("weights", "unknown: no diagnostics arrived"),
         "weights_trained": seen.diagnostics.get("trained", "unknown: no diagnostics arrived"),
         "engine": seen.diagnostics.get("engine", "unknown: no diagnostics arrived"),
-        "feature_map": list(frames[-1].outputs["features"].shape),
+        "feature_map": list(seen.feature_map),
         "played_hz": options.rate_hz,
         "camera_frames": seen.camera_frames,
         "completed_frames": len(frames),
@@ -253,8 +272,9 @@ def _score(path: Path, seen: _Run, fps: Fraction) -> dict[str, dict[str, float]]
         masks = file["masks"]
     # The player's stamps advance with the video's own clock from the first frame it sent, which may have been dropped.
     indices = [round((frame.stamp_ns - seen.first_stamp_ns) * float(fps) / 1e9) for frame in seen.frames]
-    pairs = [(frame, masks[index]) for frame, index in zip(seen.frames, indices, strict=True) if index < len(masks)]
-    return recording.best_cluster_iou(
-        [np.asarray(frame.outputs["segmentation"], np.uint8) for frame, _ in pairs],
-        [mask for _, mask in pairs],
-    )
+    pairs = [
+        (frame.segmentation, masks[index])
+        for frame, index in zip(seen.frames, indices, strict=True)
+        if index < len(masks) and frame.segmentation is not None
+    ]
+    return recording.best_cluster_iou([segments for segments, _ in pairs], [mask for _, mask in pairs])

@@ -23,6 +23,8 @@ os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(Path(__file__).parents[2] / "config" / "fastdds_shm.xml"))
 
 TIMEOUT_S = 60.0
+RESEND_S = 20.0
+"""Longer than any answer takes: a second request comes to a node that is busy with the first."""
 
 TINY = RVMConfig(
     dim=24,
@@ -89,13 +91,24 @@ class Client:
             self.executor.spin_once(timeout_sec=0.02)
 
     def call(self, service_type, name: str, request):
-        """Call a service and return its response."""
+        """Call a service and return its response.
+
+        A request is lost where this side has discovered the service and the service not yet this side, which happens
+        with processes that are just starting on a busy machine; so it is sent again after a while.
+        """
         client = self.node.create_client(service_type, name)
+        futures, sent_s = [], 0.0
+
+        def answered():
+            nonlocal sent_s
+            if time.monotonic() - sent_s > RESEND_S:
+                futures.append(client.call_async(request))
+                sent_s = time.monotonic()
+            return next((future for future in futures if future.done()), None)
+
         try:
             self.wait_for(client.service_is_ready, f"service {name}")
-            future = client.call_async(request)
-            self.wait_for(future.done, f"answer of {name}")
-            return future.result()
+            return self.wait_for(answered, f"answer of {name}").result()
         finally:
             self.node.destroy_client(client)
 

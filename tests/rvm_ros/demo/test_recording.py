@@ -48,6 +48,9 @@ def test_a_video_holds_the_frames_that_were_written(tmp_path):
         read = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
         assert container.streams.video[0].average_rate == Fraction(30000, 1001)
     assert [abs(int(frame.mean()) - want) <= 4 for frame, want in zip(read, (20, 120, 220), strict=True)] == [True] * 3
+    first, last = recording.read_frames(tmp_path / "v.mp4", [0, 2])
+    np.testing.assert_array_equal(first, read[0])
+    np.testing.assert_array_equal(last, read[2])
 
 
 def test_a_contact_sheet_stacks_rows_in_rgb(tmp_path):

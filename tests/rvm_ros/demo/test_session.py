@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from rvm_ros.demo.recorder import RecordedFrame
-from rvm_ros.demo.session import DemoOptions, _perception_arguments, _Run, _score
+from rvm_ros.demo.session import DemoOptions, _kept, _perception_arguments, _Run, _score, _Seen
 
 
 def test_masks_stay_aligned_when_the_first_frames_are_dropped(tmp_path):
@@ -19,9 +19,7 @@ def test_masks_stay_aligned_when_the_first_frames_are_dropped(tmp_path):
     start_ns, interval_ns = 7_000_000_000, 100_000_000
     frames = []
     for index in (2, 3, 5):  # Frames 0, 1 and 4 never came through.
-        frame = RecordedFrame(start_ns + index * interval_ns, 0.0, np.zeros((4, 8, 3), np.uint8))
-        frame.outputs["segmentation"] = masks[index].copy()
-        frames.append(frame)
+        frames.append(_Seen(start_ns + index * interval_ns, 0.0, 0.0, masks[index].copy()))
     seen = _Run(frames=frames, camera_frames=6, first_stamp_ns=start_ns)
     assert _score(tmp_path / "masks.npz", seen, Fraction(10))["object 1"]["iou"] == 1.0
 
@@ -31,3 +29,10 @@ def test_weights_and_engine_become_the_nodes_parameters_only_where_they_are_give
     assert _perception_arguments(options) == ["-p", "autostart:=true"]
     options = DemoOptions(video=tmp_path, out=tmp_path, model="m.npz", engine="/e/int8")
     assert _perception_arguments(options)[2:] == ["-p", "model:=m.npz", "-p", "engine:=/e/int8"]
+
+
+def test_the_pictures_of_a_frame_are_not_kept():
+    frame = RecordedFrame(7, 1.0, np.zeros((1080, 1920, 3), np.uint8), finished_s=1.5)
+    frame.outputs["segmentation"] = np.ones((1080, 1920), np.uint8)
+    assert _kept(frame, scored=False) == _Seen(7, 1.5, 500.0, None)
+    assert _kept(frame, scored=True).segmentation is frame.outputs["segmentation"]
