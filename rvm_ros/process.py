@@ -53,7 +53,7 @@ def run(
     def on_signal() -> None:
         stop.set_result(0)
         if not ended.wait(GRACE_S):
-            doing = "it hangs in a step" if begun.is_set() else "it was still starting"
+            doing = "it was busy all the while" if begun.is_set() else "it was still starting"
             print(f"{name}: ended {GRACE_S:.0f} s after the signal, for {doing}", file=sys.stderr, flush=True)
             os._exit(int(begun.is_set()))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -97,7 +98,7 @@ class Client:
         with processes that are just starting on a busy machine; so it is sent again after a while.
         """
         client = self.node.create_client(service_type, name)
-        futures, sent_s = [], 0.0
+        futures, sent_s = [], -math.inf
 
         def answered():
             nonlocal sent_s
