@@ -60,7 +60,6 @@ class CameraPort:
         self._node = node
         self._subscription: Subscription | None = None
         self._publishers: dict[str, LifecyclePublisher] = {}
-        self._labels: LifecyclePublisher | None = None
         try:
             for output in IMAGE_OUTPUTS:
                 self._publishers[output] = node.create_lifecycle_publisher(
@@ -69,7 +68,7 @@ class CameraPort:
                     OUTPUT_QOS,
                     qos_overriding_options=QoSOverridingOptions.with_default_policies(),
                 )
-            self._labels = node.create_lifecycle_publisher(String, f"~/{name}/labels", LATCHED_QOS)
+            self._publishers["labels"] = node.create_lifecycle_publisher(String, f"~/{name}/labels", LATCHED_QOS)
         except BaseException:
             self.destroy()  # Nobody else knows of those that were made.
             raise
@@ -93,10 +92,9 @@ class CameraPort:
     def destroy(self) -> None:
         """Take all topics back."""
         self.unsubscribe()
-        for publisher in (*self._publishers.values(), *([self._labels] if self._labels else [])):
+        for publisher in self._publishers.values():
             self._node.destroy_lifecycle_publisher(publisher)
         self._publishers.clear()
-        self._labels = None
 
     def check(self, message: CameraMessage) -> None:
         """Check what an image says of itself, which costs little.
@@ -121,7 +119,7 @@ class CameraPort:
 
     def wanted(self) -> Wanted:
         """Which outputs have a subscriber now."""
-        return Wanted(**{name: publisher.get_subscription_count() > 0 for name, publisher in self._publishers.items()})
+        return Wanted(**{name: self._publishers[name].get_subscription_count() > 0 for name in IMAGE_OUTPUTS})
 
     def publish(self, outputs: Outputs, header: Header) -> None:
         """Send the outputs that were computed, each with the input's header."""
@@ -145,7 +143,6 @@ class CameraPort:
             for index, colour in enumerate(colours.tolist())
         ]
         unlabelled = 255 if clusters <= 254 else 65535
-        assert self._labels is not None, "made by __init__"
-        self._labels.publish(
+        self._publishers["labels"].publish(
             String(data=json.dumps({"source": "clusters", "unlabelled": unlabelled, "labels": labels}))
         )

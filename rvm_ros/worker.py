@@ -80,8 +80,8 @@ class Worker:
         self._loggers = {camera: logger.get_child(camera) for camera in ports}
         self._on_failure = on_failure
         self._mailbox = Mailbox(Received.over)
-        # Cameras whose last frame could not be decoded, to the stamp of the last one that could.
-        self._blind: dict[str, int] = {}
+        # Cameras whose last frame could not be decoded, and the stamps of the last ones that could.
+        self._blind: set[str] = set()
         self._refusing = threading.Lock()
         self._failures = 0
         self._stopping = threading.Event()
@@ -229,15 +229,16 @@ class Worker:
         try:
             frame = self._ports[camera].to_array(message)
         except Exception as error:
-            self._blind.setdefault(camera, self._seen_ns.get(camera, 0))
+            self._blind.add(camera)
             self._refuse(camera, error)
             return None
         converted_s = time.monotonic()
         stamp_ns = _stamp_ns(message)
         # Frames came all the while, but none that could be seen.
-        blind_since_ns = self._blind.pop(camera, 0)
-        if not received.reset and blind_since_ns and stamp_ns - blind_since_ns > self._max_gap_ns:
+        seen_ns = self._seen_ns.get(camera, 0)
+        if camera in self._blind and not received.reset and seen_ns and stamp_ns - seen_ns > self._max_gap_ns:
             self._reset(camera, Transition.GAP.value)
+        self._blind.discard(camera)
         self._seen_ns[camera] = stamp_ns
         return _Accepted(received, frame, taken_s, converted_s)
 
