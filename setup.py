@@ -21,8 +21,9 @@ ROS = [
     "ros-kilted-lifecycle-msgs>=2.3",
     "ros-kilted-rcl-interfaces>=2.3",
 ]
-# Reading, writing and drawing on frames: nodes and training alike.
-VIDEO = ["av>=14.1", "opencv-python-headless>=4.8"]
+# Reading, writing and drawing on frames: nodes and training alike. OpenCV takes most damaged JPEGs for pictures, which
+# would stay in a camera's state; simplejpeg refuses them, from 1.7.6 on.
+VIDEO = ["av>=14.1", "opencv-python-headless>=4.8", "simplejpeg>=1.7.6"]
 # What else runs exported engines; the default engine of a CPU needs none of it.
 ENGINES = ["onnxruntime>=1.18"]
 # What the default engine of a CPU is made with and runs on; where there is no wheel of it, torch runs the network.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -17,8 +17,7 @@ from rclpy.validate_full_topic_name import validate_full_topic_name
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header, String
 
-from rvm_model.heads.palette import palette
-from rvm_model.perception import Outputs, Wanted
+from rvm_model.camera_heads import LabelTable, Outputs, Wanted
 from rvm_ros.images import check_compressed, check_image, compressed_to_array, image_to_array
 from rvm_ros.outgoing import array_to_image, features_to_msg
 
@@ -26,13 +25,22 @@ CameraMessage: TypeAlias = Image | CompressedImage
 
 CAMERA_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Cameras are subscribed best effort, which matches every publisher; depth 1, so that no old frame waits in line."""
+
+
+def every_frame_qos(depth: int) -> QoSProfile:
+    """For cameras of which each frame counts: so many may wait, and none is lost on the way."""
+    return QoSProfile(depth=depth, reliability=ReliabilityPolicy.RELIABLE)
+
+
 OUTPUT_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 """Outputs are reliable, so that they match every subscriber, and hold one frame."""
 LATCHED_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-"""For what a late subscriber must still get: the label list."""
+"""For what a late subscriber must still get: the label list, the status."""
 
 IMAGE_OUTPUTS = ("features", "cls_token", "pca", "segmentation", "overlay")
 """Output topics `~/<camera>/<name>` of type sensor_msgs/Image, named like the fields of `Wanted` and `Outputs`."""
+LATCHED_OUTPUTS = ("labels", "status")
+"""Output topics `~/<camera>/<name>` of type std_msgs/String that hold JSON."""
 
 
 class CameraPort:
@@ -68,18 +76,19 @@ class CameraPort:
                     OUTPUT_QOS,
                     qos_overriding_options=QoSOverridingOptions.with_default_policies(),
                 )
-            self._publishers["labels"] = node.create_lifecycle_publisher(String, f"~/{name}/labels", LATCHED_QOS)
+            for output in LATCHED_OUTPUTS:
+                self._publishers[output] = node.create_lifecycle_publisher(String, f"~/{name}/{output}", LATCHED_QOS)
         except BaseException:
             self.destroy()  # Nobody else knows of those that were made.
             raise
 
-    def subscribe(self, on_image: Callable[[str, CameraMessage], None]) -> None:
+    def subscribe(self, on_image: Callable[[str, CameraMessage], None], qos: QoSProfile = CAMERA_QOS) -> None:
         """Hand every image to `on_image(camera name, message)` from now on."""
         self._subscription = self._node.create_subscription(
             self._message_type,
             self.topic,
             lambda message: on_image(self.name, message),
-            CAMERA_QOS,
+            qos,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
 
@@ -117,6 +126,18 @@ class CameraPort:
             return compressed_to_array(message, max_pixels=self._max_pixels)
         return image_to_array(message, max_pixels=self._max_pixels)
 
+    def publishers(self) -> str:
+        """Who sends on the topic, in words."""
+        offers = self._node.get_publishers_info_by_topic(
+            expand_topic_name(self.topic, self._node.get_name(), self._node.get_namespace())
+        )
+        asked = self._subscription.qos_profile.reliability if self._subscription is not None else None
+        best_effort = sum(offer.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for offer in offers)
+        hint = ""
+        if asked == ReliabilityPolicy.RELIABLE and best_effort:
+            hint = f", {best_effort} of them best effort, which a reliable subscription does not get: see qos_overrides"
+        return f"{len(offers)} publishers on {self.topic}{hint}"
+
     def wanted(self) -> Wanted:
         """Which outputs have a subscriber now."""
         return Wanted(**{name: self._publishers[name].get_subscription_count() > 0 for name in IMAGE_OUTPUTS})
@@ -135,14 +156,15 @@ class CameraPort:
         if outputs.overlay is not None:
             self._publishers["overlay"].publish(array_to_image(outputs.overlay, header, "rgb8"))
 
-    def publish_labels(self, clusters: int) -> None:
+    def publish_labels(self, table: LabelTable) -> None:
         """Latch the list of labels as JSON: ids, names and colours, and which value is unlabelled."""
-        colours = palette(clusters)
         labels = [
-            {"id": index, "name": f"cluster {index}", "color": "#{:02x}{:02x}{:02x}".format(*colour)}
-            for index, colour in enumerate(colours.tolist())
+            {"id": label.id, "name": label.name, "color": "#{:02x}{:02x}{:02x}".format(*label.colour)}
+            for label in table.labels
         ]
-        unlabelled = 255 if clusters <= 254 else 65535
-        self._publishers["labels"].publish(
-            String(data=json.dumps({"source": "clusters", "unlabelled": unlabelled, "labels": labels}))
-        )
+        content = {"source": table.source, "unlabelled": table.unlabelled, "labels": labels}
+        self._publishers["labels"].publish(String(data=json.dumps(content)))
+
+    def publish_status(self, status: Mapping[str, object]) -> None:
+        """Latch what is known of the camera's state, as JSON."""
+        self._publishers["status"].publish(String(data=json.dumps(status)))

@@ -1,49 +1,37 @@
-"""What the node tells on /diagnostics: one status per camera, by the conventions of REP 107."""
+"""What the node tells on /diagnostics, by the conventions of REP 107: a status of its own, and one per camera."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import resource
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
+import torch
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from rvm_model.engines import EngineInfo
-from rvm_ros.latency import Latency
-from rvm_ros.pace import Pace
+from rvm_ros.counts import COUNTED, CameraCounts
+
+OK, WARN, ERROR, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE
+RESETS_WITHIN_S = 60.0
+"""Over what time resets are counted for the level."""
 
 
-@dataclass
-class CameraCounts:
-    """What happened to one camera's frames since activation."""
+@dataclass(frozen=True)
+class Thresholds:
+    """From where on something is told of."""
 
-    received: int = 0
-    """Messages that arrived."""
-    processed: int = 0
-    """Frames that the state took in."""
-    dropped: int = 0
-    """Frames replaced by a newer one before the worker took them."""
-    refused: int = 0
-    """Malformed messages."""
-    failed: int = 0
-    """Frames that were lost to an error of the engine or the heads."""
-    duplicates: int = 0
-    """Frames with the stamp of the one before."""
-    late: int = 0
-    """Frames with an earlier stamp than one before, by no more than the largest gap; not taken in."""
-    resets: int = 0
-    """Times the state was started anew."""
-    last_reset: str = "none"
-    """Reason of the last reset."""
-    latency: Latency = field(default_factory=Latency)
-    """Durations of the last frames."""
-    arrivals: Pace = field(default_factory=Pace)
-    """When messages arrived."""
-    completions: Pace = field(default_factory=Pace)
-    """When frames were done."""
-    since_s: float = field(default_factory=time.monotonic)
-    """time.monotonic() at activation."""
+    stale_after_s: float
+    """Seconds without an image, or without a processed one."""
+    warn_latency_s: float
+    """95th percentile of the latency from which it is a warning."""
+    error_latency_s: float
+    """And from which it is an error."""
+    warn_resets: int
+    """Resets within RESETS_WITHIN_S."""
 
 
 def camera_status(
@@ -54,7 +42,8 @@ def camera_status(
     *,
     state_age: int,
     now_s: float,
-    stale_after_s: float,
+    thresholds: Thresholds,
+    publishers: str = "",
 ) -> DiagnosticStatus:
     """Status of one camera of an active node.
 
@@ -65,44 +54,74 @@ def camera_status(
         info: the engine that runs.
         state_age: frames in the recurrent state.
         now_s: time.monotonic().
-        stale_after_s: seconds without an image, or without a processed one, that are too long.
+        thresholds: from where on something is told of.
+        publishers: who sends on the camera's topic, in words, for when nothing comes.
     """
-    level, message = _judge(counts, now_s, stale_after_s)
+    level, message = judge(counts, now_s, thresholds, publishers)
+    intervals = {f"interval_{name}_ms": seconds * 1e3 for name, seconds in counts.intervals.summary().items()}
     values: dict[str, object] = {
         "input_hz": f"{counts.arrivals.hz(now_s):.2f}",
         "output_hz": f"{counts.completions.hz(now_s):.2f}",
-        "received": counts.received,
-        "processed": counts.processed,
-        "dropped": counts.dropped,
-        "refused": counts.refused,
-        "failed": counts.failed,
-        "duplicates": counts.duplicates,
-        "late": counts.late,
-        "resets": counts.resets,
+        **{what: counts[what] for what in COUNTED},
+        "resets": sum(counts.resets_by_reason().values()),
+        "resets_by_reason": ", ".join(f"{reason}: {n}" for reason, n in sorted(counts.resets_by_reason().items())),
         "last_reset": counts.last_reset,
         "state_age_frames": state_age,
-        **{name: f"{value:.2f}" for name, value in counts.latency.summary().items()},
-        "engine": f"{info.kind} {info.arithmetic} {info.width}x{info.height}",
-        "device": info.place,
-        "weights": info.weights,
-        "trained": info.trained,
+        **{name: f"{value:.2f}" for name, value in {**counts.latency.summary(), **intervals}.items()},
+        **engine_values(info),
     }
     return status(f"{node}: {camera}", camera, level, message, values)
 
 
-def _judge(counts: CameraCounts, now_s: float, stale_after_s: float) -> tuple[bytes, str]:
+def engine_values(info: EngineInfo) -> dict[str, object]:
+    """What runs, as values of a status."""
+    return {
+        "engine": f"{info.kind} {info.arithmetic} {info.width}x{info.height}",
+        "engine_digest": info.digest,
+        "device": info.place,
+        "weights": info.weights,
+        "trained": info.trained,
+    }
+
+
+def memory_values(devices: Iterable[str]) -> dict[str, object]:
+    """Memory of this process, and on the GPUs among the devices, in MB of 10^6 bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    values: dict[str, object] = {"memory_peak_mb": round(peak / 1e6)}
+    pages = Path("/proc/self/statm")  # Linux alone has it.
+    if pages.is_file():
+        values["memory_mb"] = round(int(pages.read_text().split()[1]) * resource.getpagesize() / 1e6)
+    for device in sorted({each for each in devices if each.startswith("cuda")}):
+        values[f"{device}_memory_mb"] = round(torch.cuda.memory_reserved(device) / 1e6)
+    return values
+
+
+def judge(counts: CameraCounts, now_s: float, thresholds: Thresholds, publishers: str = "") -> tuple[bytes, str]:
+    """Level of one camera and why: the first of these that holds.
+
+    STALE: no image for `stale_after`. ERROR: images arrive and none was processed for `stale_after`; latency. WARN: no
+    image since activation; resets; latency.
+    """
     silent_s = counts.arrivals.silent_s(now_s)
     if silent_s is None:
-        return DiagnosticStatus.WARN, "no images have arrived since activation"
-    if silent_s > stale_after_s:
-        return DiagnosticStatus.STALE, f"no images for {silent_s:.1f} s"
-    idle_s = now_s - counts.since_s if counts.processed == 0 else counts.completions.silent_s(now_s)
-    if idle_s is not None and idle_s > stale_after_s:
-        return DiagnosticStatus.ERROR, (
-            f"images arrive and none was processed for {idle_s:.1f} s; so far {counts.refused} refused, "
-            f"{counts.duplicates} duplicates, {counts.late} late, {counts.failed} failed"
+        return WARN, f"no images have arrived since activation; {publishers}".rstrip("; ")
+    if silent_s > thresholds.stale_after_s:
+        return STALE, f"no images for {silent_s:.1f} s; {publishers}".rstrip("; ")
+    idle_s = now_s - counts.since_s if not counts["processed"] else counts.completions.silent_s(now_s)
+    if idle_s is not None and idle_s > thresholds.stale_after_s:
+        others = ("refused", "stale", "duplicates", "late", "failed")
+        return ERROR, f"images arrive and none was processed for {idle_s:.1f} s; so far " + ", ".join(
+            f"{counts[what]} {what}" for what in others
         )
-    return DiagnosticStatus.OK, "running"
+    p95_ms = counts.latency.summary().get("latency_p95_ms", 0.0)
+    slow = f"latency {p95_ms:.0f} ms (95th percentile)"
+    if p95_ms >= thresholds.error_latency_s * 1e3:
+        return ERROR, f"{slow}, error_latency is {thresholds.error_latency_s} s"
+    if (resets := counts.restarts.within(RESETS_WITHIN_S, now_s)) >= thresholds.warn_resets:
+        return WARN, f"the state was started anew {resets} times in the last minute, last: {counts.last_reset}"
+    if p95_ms >= thresholds.warn_latency_s * 1e3:
+        return WARN, f"{slow}, warn_latency is {thresholds.warn_latency_s} s"
+    return OK, "running"
 
 
 def status(name: str, hardware_id: str, level: bytes, message: str, values: Mapping[str, object]) -> DiagnosticStatus:

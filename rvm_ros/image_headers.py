@@ -7,15 +7,21 @@ import struct
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_SIGNATURE = b"\xff\xd8\xff"
+JPEG_END = b"\xff\xd9"
 _START_OF_SCAN = 0xDA
 # SOF0..SOF15 without DHT (C4), JPG (C8) and DAC (CC), which lie among them (ITU-T T.81, table B.1).
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
-
-
+# A stuffed zero, and the image's start and end. libjpeg reads on right after them: a length that was read here would
+# let a file show one size here and another one there.
+_NOT_IN_HEADER = frozenset({0x00, 0xD8, 0xD9})
 _NOT_FILL = re.compile(rb"[^\xff]")
+
 MAX_SEGMENTS = 10_000
 """Segments before the picture's data after which a JPEG is given up: more are made to keep a reader busy."""
+MAX_SCANS = 100
+"""Scans after which a JPEG is given up: a decoder goes over all pixels for each, be it of 14 bytes. Ten are usual."""
 
 
 class ImageError(ValueError):
@@ -23,14 +29,17 @@ class ImageError(ValueError):
 
 
 def compressed_size(data: bytes, label: str) -> tuple[int, int]:
-    """Height and width of a complete JPEG or PNG.
+    """Height and width of a JPEG or PNG.
+
+    Of a JPEG the header must be complete, and some of the picture's data there: whether all of it is, only decoding
+    tells. A PNG must have its end; bytes after it are left alone, which some senders leave in their buffers.
 
     Args:
         data: the file's bytes.
         label: what the sender calls the format, for the message.
 
     Raises:
-        ImageError: another format, or the file is cut off.
+        ImageError: another format, or the file is cut off or damaged as far as this can be seen.
     """
     if data.startswith(PNG_SIGNATURE):
         return _png_size(data)
@@ -43,7 +52,7 @@ def compressed_size(data: bytes, label: str) -> tuple[int, int]:
 
 
 def _png_size(data: bytes) -> tuple[int, int]:
-    if len(data) < 24 or data[12:16] != b"IHDR" or b"IEND" not in data[-64:]:
+    if len(data) < 24 or data[12:16] != b"IHDR" or data.rfind(b"IEND") < 24:
         raise ImageError(
             f"got a PNG of {len(data)} bytes that is cut off, expected it to begin with IHDR and end with IEND"
         )
@@ -53,6 +62,8 @@ def _png_size(data: bytes) -> tuple[int, int]:
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
     size = None
+    components = 0
+    progressive = False
     position = 2
     for _ in range(MAX_SEGMENTS):
         if position + 4 > len(data):
@@ -67,18 +78,32 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
         if marker in _WITHOUT_LENGTH:
             position += 2
             continue
-        length = int.from_bytes(data[position + 2 : position + 4], "big")
-        if marker in _START_OF_FRAME and position + 9 <= len(data):
-            height, width = struct.unpack(">HH", data[position + 5 : position + 9])
+        if marker in _NOT_IN_HEADER:
+            raise ImageError(
+                f"got a JPEG with marker {marker:02x} at byte {position}, expected a segment of its header; "
+                "the data is damaged"
+            )
+        after = position + 2 + max(int.from_bytes(data[position + 2 : position + 4], "big"), 2)
+        if marker in _START_OF_FRAME and position + 10 <= len(data):
+            height, width, components = struct.unpack(">HHB", data[position + 5 : position + 10])
             size = height, width
-        # libjpeg fills what is missing with grey and only warns, so the end is looked for here. An embedded preview has
-        # an end marker too, but stands before the scan.
+            progressive = marker in _PROGRESSIVE
         if marker == _START_OF_SCAN:
-            if size is None or data.rfind(b"\xff\xd9") <= position:
+            if size is None or after >= len(data):
                 break
+            if progressive or data[position + 4] < components:  # Not all of the picture is in this scan.
+                _check_scans(data, position)
             return size
-        position += 2 + max(length, 2)
+        position = after
     raise ImageError(
-        f"got a JPEG of {len(data)} bytes that is cut off, expected a size, a scan and the end marker within "
-        f"{MAX_SEGMENTS} segments"
+        f"got a JPEG of {len(data)} bytes that is cut off, expected a size and a scan within {MAX_SEGMENTS} segments"
     )
+
+
+def _check_scans(data: bytes, first: int) -> None:
+    # The two bytes of a marker do not occur in a scan's data, where a zero is stuffed after every FF.
+    scans = data.count(bytes([0xFF, _START_OF_SCAN]), first)
+    if scans > MAX_SCANS:
+        raise ImageError(
+            f"got a JPEG of {scans} scans, expected at most {MAX_SCANS}; it is made to keep a decoder busy"
+        )

@@ -1,73 +1,53 @@
 """From image messages to uint8 RGB arrays, whatever the encoding; nothing of a message is trusted before it is checked.
 
-The common encodings are decoded here with numpy and OpenCV. Others go to cv_bridge where it is installed: on a ROS 2
-machine it is, from PyPI it cannot be. `8UC1` and `8UC3` mean mono8 and bgr8, as in cv_bridge.
+The common encodings are decoded here with numpy and OpenCV (see `encodings`). Others go to cv_bridge where it is
+installed: on a ROS 2 machine it is, from PyPI it cannot be. JPEGs are decoded by simplejpeg and not by OpenCV, which
+makes a picture of a damaged one as if nothing were wrong. Both are libjpeg-turbo and give the same pixels.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
-from dataclasses import dataclass
+import re
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import simplejpeg  # type: ignore[import-untyped]  # It ships no py.typed.
 from sensor_msgs.msg import CompressedImage, Image
 
-from rvm_ros.image_headers import ImageError, compressed_size
+from rvm_ros.encodings import ENCODINGS, RgbArray, check_layout, decode
+from rvm_ros.image_headers import JPEG_END, JPEG_SIGNATURE, ImageError, compressed_size
 
-RgbArray = npt.NDArray[np.uint8]
+__all__ = [
+    "ENCODINGS",
+    "MAX_EXTRA_BYTES",
+    "MAX_PIXELS",
+    "ImageError",
+    "RgbArray",
+    "check_compressed",
+    "check_image",
+    "compressed_to_array",
+    "image_to_array",
+]
 
 MAX_PIXELS = 64_000_000
 """Largest image that is decoded unless told otherwise: four times a 16 megapixel camera's."""
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """How the pixels of an encoding lie in a message."""
-
-    channels: int
-    """Samples per pixel as they are stored."""
-    bits: int = 8
-    """Bits per sample, 8 or 16."""
-    to_rgb: int | None = None
-    """OpenCV's conversion to RGB; None when it is RGB."""
-
-
-# OpenCV names a Bayer pattern by its second row and column, ROS by its first: rggb is OpenCV's BG.
-_BAYER = {
-    "rggb": cv2.COLOR_BayerBG2RGB,
-    "bggr": cv2.COLOR_BayerRG2RGB,
-    "gbrg": cv2.COLOR_BayerGR2RGB,
-    "grbg": cv2.COLOR_BayerGB2RGB,
-}
-ENCODINGS: dict[str, Encoding] = {
-    "rgb8": Encoding(3),
-    "bgr8": Encoding(3, to_rgb=cv2.COLOR_BGR2RGB),
-    "8UC3": Encoding(3, to_rgb=cv2.COLOR_BGR2RGB),
-    "rgba8": Encoding(4, to_rgb=cv2.COLOR_RGBA2RGB),
-    "bgra8": Encoding(4, to_rgb=cv2.COLOR_BGRA2RGB),
-    "mono8": Encoding(1, to_rgb=cv2.COLOR_GRAY2RGB),
-    "8UC1": Encoding(1, to_rgb=cv2.COLOR_GRAY2RGB),
-    "mono16": Encoding(1, bits=16, to_rgb=cv2.COLOR_GRAY2RGB),
-    # The names up to Humble, and those since.
-    "yuv422": Encoding(2, to_rgb=cv2.COLOR_YUV2RGB_UYVY),
-    "uyvy": Encoding(2, to_rgb=cv2.COLOR_YUV2RGB_UYVY),
-    "yuv422_yuy2": Encoding(2, to_rgb=cv2.COLOR_YUV2RGB_YUYV),
-    "yuyv": Encoding(2, to_rgb=cv2.COLOR_YUV2RGB_YUYV),
-    **{f"bayer_{name}8": Encoding(1, to_rgb=code) for name, code in _BAYER.items()},
-    **{f"bayer_{name}16": Encoding(1, bits=16, to_rgb=code) for name, code in _BAYER.items()},
-}
-"""Encodings that are decoded here, by their name in sensor_msgs."""
+MAX_EXTRA_BYTES = 16
+"""Bytes too many that a JPEG may have before a restart or end marker: common webcams (Logitech C270, C910) send frames
+with up to ten, and the pictures are whole."""
+_EXTRA_BYTES = re.compile(r"(\d+) extraneous bytes before marker 0xd[0-79]")
+"""libjpeg's warning of them."""
 
 
 def image_to_array(message: Image, *, max_pixels: int = MAX_PIXELS) -> RgbArray:
     """Decode a raw image.
 
     16-bit images are scaled from their full range to 8 bits, as cv_bridge does. Row padding and big-endian samples are
-    taken care of; the last row may come without its padding, as some drivers send it.
+    taken care of; the last row may come without its padding, as some drivers send it. Of nv12, nv21 and nv24 `height`
+    is the image's height and `step` the bytes of a luma row; the chroma rows follow the luma rows.
 
     Args:
         message: the image.
@@ -77,26 +57,13 @@ def image_to_array(message: Image, *, max_pixels: int = MAX_PIXELS) -> RgbArray:
         uint8 RGB [height, width, 3]; for `rgb8` without padding a view of the message's data, else a new array.
 
     Raises:
-        ImageError: the message contradicts itself, is too large, or has an encoding that nothing here can decode.
+        ImageError: the message contradicts itself, is too large, holds depth or the like instead of colours, or has an
+            encoding that nothing here can decode.
     """
     check_image(message, max_pixels=max_pixels)
-    height, width, step = message.height, message.width, message.step
-    encoding = ENCODINGS.get(message.encoding)
-    if encoding is None:
+    if message.encoding not in ENCODINGS:
         return _by_cv_bridge(message)
-    row_bytes = _row_bytes(width, encoding)
-    # A view: the last row may lack its padding, and a step may claim gigabytes that the data does not have.
-    rows = np.ascontiguousarray(np.ndarray((height, row_bytes), np.uint8, memoryview(message.data), strides=(step, 1)))
-    if encoding.bits == 16:
-        rows = rows.view(">u2" if message.is_bigendian else "<u2").astype(np.uint16)
-    pixels = rows.reshape(height, width, encoding.channels)
-    if encoding.to_rgb is not None:
-        try:
-            pixels = np.asarray(cv2.cvtColor(pixels, encoding.to_rgb))
-        except cv2.error as error:  # A Bayer image of one row, say.
-            raise ImageError(
-                f"got {width}x{height} {message.encoding}, which OpenCV cannot convert: {error}"
-            ) from error
+    pixels = decode(message)
     # Scaled after the conversion: a Bayer pattern is interpolated at full depth.
     return pixels if pixels.dtype == np.uint8 else _to_8_bits(pixels)
 
@@ -105,27 +72,10 @@ def check_image(message: Image, *, max_pixels: int = MAX_PIXELS) -> None:
     """Check what a raw image says of itself; no pixel is looked at.
 
     Raises:
-        ImageError: it contradicts itself, or is too large.
+        ImageError: it contradicts itself, is too large, or holds depth or the like instead of colours.
     """
-    height, width = message.height, message.width
-    _check_size(height, width, max_pixels)
-    encoding = ENCODINGS.get(message.encoding)
-    if encoding is None:
-        return  # cv_bridge may know it.
-    row_bytes = _row_bytes(width, encoding)
-    step, size = message.step, len(message.data)
-    if step < row_bytes:
-        raise ImageError(
-            f"got step {step} for {width} pixels of {message.encoding}, expected at least {row_bytes} bytes; "
-            "the driver must set step to the bytes of a row"
-        )
-    if size not in (step * height, step * (height - 1) + row_bytes):
-        raise ImageError(
-            f"got {size} bytes of data, expected step x height = {step} x {height} = {step * height}; "
-            "the message was cut off or its size is wrong"
-        )
-    if encoding.channels == 2 and width % 2:
-        raise ImageError(f"got width {width} with {message.encoding}, expected an even one: two pixels share a colour")
+    _check_size(message.height, message.width, max_pixels)
+    check_layout(message)
 
 
 def compressed_to_array(message: CompressedImage, *, max_pixels: int = MAX_PIXELS) -> RgbArray:
@@ -135,8 +85,14 @@ def compressed_to_array(message: CompressedImage, *, max_pixels: int = MAX_PIXEL
     claim gigabytes. Transparency is dropped, 16-bit PNG is cut to its upper 8 bits, and an EXIF rotation is left
     unapplied: camera_info describes the image as it was taken.
 
+    A damaged PNG is always noticed: it has checksums. A JPEG has none, and is refused where its data ends too early or
+    too late or holds a code that means nothing. So lost pieces are nearly always noticed, and so are most long runs of
+    wrong bytes, but a single wrong byte is in one case of five: the pixels after it may be wrong, and nobody can tell.
+    Up to MAX_EXTRA_BYTES too many before a marker are no damage.
+
     Args:
-        message: the image; its bytes, not its `format`, say what it is.
+        message: the image; its bytes, not its `format`, say what it is. Bytes after its end are left alone, and a JPEG
+            may lack its end marker, as some UVC cameras send it.
         max_pixels: images with more are refused.
 
     Returns:
@@ -146,20 +102,16 @@ def compressed_to_array(message: CompressedImage, *, max_pixels: int = MAX_PIXEL
         ImageError: neither JPEG nor PNG, cut off, too large, or damaged.
     """
     data, height, width = _checked(message, max_pixels)
-    try:
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error as error:
-        raise ImageError(f"got a damaged {message.format!r} image: {error}; expected a complete JPEG or PNG") from error
-    if bgr is None or bgr.shape[:2] != (height, width):
-        raise ImageError(f"got a damaged {message.format!r} image of {width}x{height}, expected a complete JPEG or PNG")
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+    if data.startswith(JPEG_SIGNATURE):
+        return _decode_jpeg(data, message.format, height, width)
+    return _decode_png(data, message.format, height, width)
 
 
 def check_compressed(message: CompressedImage, *, max_pixels: int = MAX_PIXELS) -> None:
     """Check what a compressed image says of itself; nothing is decoded.
 
     Raises:
-        ImageError: neither JPEG nor PNG, cut off, or too large.
+        ImageError: neither JPEG nor PNG, too large, or cut off in its header, of a PNG anywhere.
     """
     _checked(message, max_pixels)
 
@@ -171,8 +123,38 @@ def _checked(message: CompressedImage, max_pixels: int) -> tuple[bytes, int, int
     return data, height, width
 
 
-def _row_bytes(width: int, encoding: Encoding) -> int:
-    return width * encoding.channels * encoding.bits // 8
+def _decode_jpeg(data: bytes, label: str, height: int, width: int) -> RgbArray:
+    what = f"got a damaged {label!r} image of {width}x{height}"
+    # An end marker more does no harm. Where there was none, the decoder now tells whether the data before it was
+    # complete.
+    data += JPEG_END
+    rgb = np.empty((height, width, 3), np.uint8)
+    read = 0, 0
+    try:
+        read = simplejpeg.decode_jpeg_header(data, strict=False)[:2]
+        if read == (height, width):
+            simplejpeg.decode_jpeg(data, "RGB", buffer=rgb, strict=True)
+    except ValueError as error:
+        # Strict or not, it decodes to the end before it complains, and of the first thing that was wrong.
+        extra = _EXTRA_BYTES.search(str(error))
+        if extra is None or int(extra[1]) > MAX_EXTRA_BYTES:
+            raise ImageError(
+                f"{what}: {error}; expected a complete JPEG; look for lost data between camera and node, such as a bad "
+                "cable or dropped packets"
+            ) from error
+    if read != (height, width):
+        raise ImageError(f"{what} that the decoder takes for {read[1]}x{read[0]}, expected one size")
+    return rgb
+
+
+def _decode_png(data: bytes, label: str, height: int, width: int) -> RgbArray:
+    try:
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise ImageError(f"got a damaged {label!r} image: {error}; expected a complete PNG") from error
+    if bgr is None or bgr.shape[:2] != (height, width):
+        raise ImageError(f"got a damaged {label!r} image of {width}x{height}, expected a complete PNG")
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _check_size(height: int, width: int, max_pixels: int) -> None:
@@ -202,7 +184,7 @@ def _by_cv_bridge(message: Image) -> RgbArray:
 
 @functools.cache
 def _cv_bridge() -> tuple[Any, str]:
-    """cv_bridge's converter, or None and what to do."""
+    """cv_bridge's converter, or None and what to do; looked for once, not at every frame."""
     try:
         return importlib.import_module("cv_bridge").CvBridge(), ""
     except ModuleNotFoundError as error:

@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Mapping
 
 import numpy as np
 
 STAGES = ("wait", "convert", "engine", "heads", "publish")
-"""Stages of a frame in the node, in order: in the slot, message to array and resize, step, heads, messages out.
+"""Stages of a frame in the node: all waiting, message to array and resize, step, heads, messages out.
 
 On a GPU the engine's kernels are awaited where their result is first read, so part of their time shows under `heads`.
 """
+PERCENTILES = (50, 95, 99)
+
+
+class Window:
+    """The last values of one kind; noted in one thread, read in another."""
+
+    def __init__(self, length: int = 200) -> None:
+        """Keep the last `length` values."""
+        self._values: deque[float] = deque(maxlen=length)
+        self._lock = threading.Lock()
+
+    def note(self, value: float) -> None:
+        """Add a value."""
+        with self._lock:
+            self._values.append(value)
+
+    def summary(self) -> dict[str, float]:
+        """`p50`, `p95`, `p99` and `max`; empty when nothing was noted."""
+        with self._lock:
+            values = tuple(self._values)
+        if not values:
+            return {}
+        percentiles = np.percentile(values, PERCENTILES)
+        return {**{f"p{q}": float(v) for q, v in zip(PERCENTILES, percentiles, strict=True)}, "max": max(values)}
 
 
 class Latency:
@@ -19,8 +44,8 @@ class Latency:
 
     def __init__(self, window: int = 200) -> None:
         """Keep the last `window` frames."""
-        self._totals: deque[float] = deque(maxlen=window)
-        self._stages: dict[str, deque[float]] = {stage: deque(maxlen=window) for stage in STAGES}
+        self._total = Window(window)
+        self._stages = {stage: Window(window) for stage in STAGES}
 
     def record(self, stages_ms: Mapping[str, float]) -> None:
         """Add one frame.
@@ -34,19 +59,14 @@ class Latency:
         if set(stages_ms) != set(STAGES):
             raise ValueError(f"latency: got stages {sorted(stages_ms)}, expected {sorted(STAGES)}")
         for stage, duration in stages_ms.items():
-            self._stages[stage].append(duration)
-        self._totals.append(sum(stages_ms.values()))
+            self._stages[stage].note(duration)
+        self._total.note(sum(stages_ms.values()))
 
     def summary(self) -> dict[str, float]:
-        """p50, p95 and max of the total and p50 of each stage, in milliseconds; empty when nothing was recorded."""
-        if not self._totals:
-            return {}
-        p50, p95 = np.percentile(self._totals, [50, 95])
-        result = {
-            "latency_p50_ms": float(p50),
-            "latency_p95_ms": float(p95),
-            "latency_max_ms": max(self._totals),
+        """p50, p95, p99 and max of the total and of each stage, in milliseconds; empty when nothing was recorded."""
+        windows = {"latency": self._total, **self._stages}
+        return {
+            f"{name}_{statistic}_ms": value
+            for name, window in windows.items()
+            for statistic, value in window.summary().items()
         }
-        for stage in STAGES:
-            result[f"{stage}_p50_ms"] = float(np.median(self._stages[stage]))
-        return result

@@ -38,6 +38,11 @@ class Pace:
             intervals, span_s = intervals + 1, span_s + since_s
         return intervals / span_s if span_s > 0 else 0.0
 
+    def within(self, seconds: float, now_s: float) -> int:
+        """Events of the last so many seconds, as far as they are kept."""
+        with self._lock:
+            return sum(now_s - time_s <= seconds for time_s in self._times)
+
     def silent_s(self, now_s: float) -> float | None:
         """Seconds since the last event; None before the first."""
         with self._lock:

@@ -5,88 +5,47 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
-from rclpy.node import Node
-from rclpy.parameter import Parameter
-
+from rvm_model.camera_heads import HeadsConfig
 from rvm_model.heads.clusters import ClusterConfig
-from rvm_model.perception import PerceptionConfig
+from rvm_ros.camera_stream import StreamSettings
+from rvm_ros.images import MAX_PIXELS
+from rvm_ros.parameter_spec import ParameterSpec, When
+from rvm_ros.worker import WorkerSettings
 
-Value = bool | int | float | str | tuple[int, ...] | tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ParameterSpec:
-    """One parameter."""
-
-    name: str
-    default: Value
-    description: str
-    """What it does, with its unit; what `ros2 param describe` prints."""
-    minimum: float | None = None
-    """Smallest value allowed; for arrays, of each item."""
-    maximum: float | None = None
-    """Largest value allowed; needs `minimum`."""
-    choices: tuple[str, ...] = ()
-    """The only values allowed, for text."""
-    length: int | None = None
-    """Number of items, for arrays."""
-    fixed: bool = False
-    """Given at the node's start and read-only after; other parameters can be set until the node is configured."""
-
-    def problem(self, value: Any) -> str:
-        """Why a value of the right type, or none at all, is not allowed; empty when it is."""
-        if value is None:  # An empty list on the command line is one.
-            default = list(self.default) if isinstance(self.default, tuple) else self.default
-            return f"{self.name}: got no value, expected one like {default!r}"
-        items = list(value) if isinstance(self.default, tuple) else [value]
-        if self.length is not None and len(items) != self.length:
-            return f"{self.name}: got {len(items)} items, expected {self.length}"
-        if self.choices and value not in self.choices:
-            return f"{self.name}: got {value!r}, expected one of {', '.join(self.choices)}"
-        for item in items:
-            if self.minimum is not None and not item >= self.minimum:
-                return f"{self.name}: got {item}, expected at least {self.minimum}"
-            if self.maximum is not None and not item <= self.maximum:
-                return f"{self.name}: got {item}, expected at most {self.maximum}"
-        return ""
-
-    def descriptor(self) -> ParameterDescriptor:
-        """The ROS descriptor, ranges included where ROS has them (not for arrays)."""
-        result = ParameterDescriptor(description=self.description, read_only=self.fixed)
-        if self.choices:
-            result.additional_constraints = "one of: " + ", ".join(self.choices)
-        if self.minimum is not None and self.maximum is not None:
-            # A range without a maximum cannot be written in ROS; `problem` holds the minimum alone.
-            if isinstance(self.default, float):
-                result.floating_point_range = [FloatingPointRange(from_value=self.minimum, to_value=self.maximum)]
-            elif isinstance(self.default, int) and not isinstance(self.default, bool):
-                limits = IntegerRange(from_value=int(self.minimum), to_value=int(self.maximum))
-                result.integer_range = [limits]
-        return result
-
+ON_GAP = ("reset", "continue", "decay")
+"""What a pause of a camera does to its state."""
+PROCESSING = ("newest", "every")
+"""Which frames are taken."""
 
 PERCEPTION_PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
-        "cameras", ("camera",), "Names of the cameras; each gets its own state and its topics ~/<name>/...", fixed=True
+        "cameras",
+        ("camera",),
+        "Names of the cameras; each gets its own state and its topics ~/<name>/...",
+        when=When.START,
     ),
     ParameterSpec(
         "model",
         "untrained:rvm_small16_256",
         "Weights: a .npz or .safetensors file, the name of a downloaded released model, or untrained:PRESET[:SEED]",
+        when=When.RELOAD,
     ),
     ParameterSpec(
         "engine",
         "",
         "Folder that `rvm export` wrote: its weights and size count then, not model and image_size. Or torch; openvino "
         "or onnx, built from the model on first use and kept; tensorrt. Empty: torch on CUDA, the fastest on a CPU",
+        when=When.RELOAD,
+    ),
+    ParameterSpec(
+        "carry_state",
+        True,
+        "Where an engine is loaded anew: go on with the states if it has the same weights and input size. Else, and "
+        "for any other engine, the states start anew",
+        when=When.LIVE,
     ),
     ParameterSpec(
         "build_if_missing",
@@ -108,38 +67,136 @@ PERCEPTION_PARAMETERS: tuple[ParameterSpec, ...] = (
         length=2,
     ),
     ParameterSpec("threads", 0, "CPU threads of the engine; 0 takes one for each physical core", 0, 1024),
-    ParameterSpec("max_gap", 1.0, "Seconds between two stamps above which a camera's state starts anew", 0.001, 3600.0),
     ParameterSpec(
-        "stale_after", 2.0, "Seconds without an image, or a processed one, that diagnostics tell of", 0.1, 3600.0
+        "processing",
+        "newest",
+        "newest: of each camera the newest frame, others are dropped; what a robot wants. every: each frame in order, "
+        "for bags that are replayed; cameras are then subscribed reliable",
+        choices=PROCESSING,
     ),
     ParameterSpec(
-        "max_pixels", 64_000_000, "Images with more pixels are refused before they are decoded", 1, 1_000_000_000
+        "queue_length", 100, "With processing every: frames of a camera that wait; more drop the oldest", 1, 10_000
     ),
+    ParameterSpec(
+        "max_gap",
+        StreamSettings().max_gap_s,
+        "Seconds between two stamps above which a pause is a gap",
+        0.001,
+        3600.0,
+        when=When.LIVE,
+    ),
+    ParameterSpec(
+        "on_gap",
+        StreamSettings().on_gap,
+        "What a gap does to a camera's state: reset starts it anew, continue leaves it, decay lets it fade by half for "
+        "each decay_half_life",
+        choices=ON_GAP,
+        when=When.LIVE,
+    ),
+    ParameterSpec(
+        "decay_half_life",
+        WorkerSettings().decay_half_life_s,
+        "Seconds of a gap after which half of a state is left, with on_gap decay",
+        0.001,
+        3600.0,
+        when=When.LIVE,
+    ),
+    ParameterSpec(
+        "max_age",
+        StreamSettings().max_age_s,
+        "Seconds between stamp and arrival above which a frame is left out; 0 takes all",
+        0.0,
+        3600.0,
+        when=When.LIVE,
+    ),
+    ParameterSpec("max_pixels", MAX_PIXELS, "Images with more pixels are refused before they are decoded", 1, 10**9),
     ParameterSpec("clusters", ClusterConfig().clusters, "Number of clusters of the segmentation", 2, 1000),
     ParameterSpec("cluster_seed", ClusterConfig().seed, "Seed of the clusters' start", 0, 2**31 - 1),
     ParameterSpec(
-        "overlay_alpha", PerceptionConfig().overlay_alpha, "Share of the label's colour in the overlay", 0.0, 1.0
+        "overlay_alpha",
+        HeadsConfig().overlay_alpha,
+        "Share of the label's colour in the overlay",
+        0.0,
+        1.0,
+        when=When.LIVE,
     ),
-    ParameterSpec("autostart", False, "Configure and activate at the start, without a lifecycle manager", fixed=True),
+    ParameterSpec(
+        "picture_height",
+        HeadsConfig().picture_height,
+        "Most rows of the pictures for people, pca and overlay; 0 gives them the camera's size",
+        0,
+        10_000,
+        when=When.LIVE,
+    ),
+    ParameterSpec(
+        "state_file",
+        "",
+        "File that ~/save_state writes and ~/load_state reads; empty refuses both",
+        when=When.START,
+    ),
+    ParameterSpec(
+        "stale_after",
+        2.0,
+        "Seconds without an image, or a processed one, that diagnostics tell of",
+        0.1,
+        3600.0,
+        when=When.LIVE,
+    ),
+    ParameterSpec(
+        "warn_latency",
+        1.0,
+        "Seconds of latency, 95th percentile, from which diagnostics warn",
+        0.001,
+        3600.0,
+        when=When.LIVE,
+    ),
+    ParameterSpec(
+        "error_latency",
+        10.0,
+        "Seconds of latency, 95th percentile, from which they are an error",
+        0.001,
+        3600.0,
+        when=When.LIVE,
+    ),
+    ParameterSpec(
+        "warn_resets",
+        6,
+        "Resets of a camera's state within a minute from which diagnostics warn",
+        1,
+        3600,
+        when=When.LIVE,
+    ),
+    ParameterSpec(
+        "autostart", False, "Configure and activate at the start, without a lifecycle manager", when=When.START
+    ),
 )
 """Parameters of `perception_node`."""
 
 PLAYER_PARAMETERS: tuple[ParameterSpec, ...] = (
-    ParameterSpec("source", "", "Video file, folder of images, or camera device (/dev/videoN or N)", fixed=True),
-    ParameterSpec("topic", "image_raw", "Topic of the images; compressed ones go to <topic>/compressed", fixed=True),
+    ParameterSpec("source", "", "Video file, folder of images, or camera device (/dev/videoN or N)", when=When.START),
+    ParameterSpec(
+        "topic", "image_raw", "Topic of the images; compressed ones go to <topic>/compressed", when=When.START
+    ),
     ParameterSpec(
         "transport",
         "raw",
         "raw: sensor_msgs/Image, compressed: CompressedImage (jpeg)",
         choices=("raw", "compressed"),
-        fixed=True,
+        when=When.START,
     ),
-    ParameterSpec("rate", 0.0, "Frames per second; 0 plays at the video's own rate", 0.0, 1000.0, fixed=True),
-    ParameterSpec("loop", False, "Start again at the end instead of ending", fixed=True),
-    ParameterSpec("frame_id", "camera", "frame_id of the images' headers", fixed=True),
-    ParameterSpec("wait_for_subscribers", 0, "Publish nothing until so many subscriptions match", 0, 1000, fixed=True),
+    ParameterSpec("rate", 0.0, "Frames per second; 0 plays at the video's own rate", 0.0, 1000.0, when=When.START),
+    ParameterSpec("loop", False, "Start again at the end instead of ending", when=When.START),
+    ParameterSpec("frame_id", "camera", "frame_id of the images' headers", when=When.START),
     ParameterSpec(
-        "folder_rate", 30.0, "Frames per second that the images of a folder were taken at", 0.001, 1000.0, fixed=True
+        "wait_for_subscribers", 0, "Publish nothing until so many subscriptions match", 0, 1000, when=When.START
+    ),
+    ParameterSpec(
+        "folder_rate",
+        30.0,
+        "Frames per second that the images of a folder were taken at",
+        0.001,
+        1000.0,
+        when=When.START,
     ),
 )
 """Parameters of `video_player_node`."""
@@ -154,6 +211,29 @@ def camera_parameters(camera: str) -> tuple[ParameterSpec, ...]:
             "raw",
             "raw: sensor_msgs/Image on the topic, compressed: CompressedImage on <topic>/compressed",
             choices=("raw", "compressed"),
+        ),
+        ParameterSpec(
+            f"{camera}.image_size",
+            (0, 0),
+            "Height and width of the engine's input for this camera; 0, 0 takes image_size. Cameras of one size go "
+            "through the engine together; an exported engine has one size for all",
+            0,
+            4096,
+            length=2,
+        ),
+        ParameterSpec(
+            f"{camera}.max_rate",
+            StreamSettings().max_rate_hz,
+            "Frames per second, by their stamps, that are taken at most; 0 takes all",
+            0.0,
+            1000.0,
+            when=When.LIVE,
+        ),
+        ParameterSpec(
+            f"{camera}.frame_id",
+            StreamSettings().frame_id,
+            "The only frame_id that is taken from this topic; empty takes any",
+            when=When.LIVE,
         ),
     )
 
@@ -172,48 +252,3 @@ def check_camera_names(cameras: Sequence[str]) -> None:
                 f"cameras: got {camera!r}, expected a letter, then letters, digits and single underscores, "
                 "as in a topic's name"
             )
-
-
-def declare(node: Node, specs: Iterable[ParameterSpec], is_configured: Callable[[], bool] = lambda: False) -> None:
-    """Declare parameters on a node and refuse values that are not allowed, at the start and later.
-
-    Args:
-        node: the node.
-        specs: its parameters.
-        is_configured: whether the node has taken its parameters in, so that a change would have no effect.
-
-    Raises:
-        ValueError: a value given at the start is not allowed; the message says what was got and expected.
-    """
-    by_name = {spec.name: spec for spec in specs}
-
-    def refuse_bad_values(parameters: list[Parameter]) -> SetParametersResult:
-        ours = [parameter for parameter in parameters if parameter.name in by_name]
-        if ours and is_configured():
-            names = ", ".join(parameter.name for parameter in ours)
-            reason = f"{names}: takes effect when the node is configured; deactivate it and clean it up first"
-            return SetParametersResult(successful=False, reason=reason)
-        problems = [by_name[parameter.name].problem(parameter.value) for parameter in ours]
-        reason = "; ".join(problem for problem in problems if problem)
-        return SetParametersResult(successful=not reason, reason=reason)
-
-    node.add_on_set_parameters_callback(refuse_bad_values)
-    for spec in by_name.values():
-        default = list(spec.default) if isinstance(spec.default, tuple) else spec.default
-        try:
-            node.declare_parameter(spec.name, default, spec.descriptor())
-        except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-            raise ValueError(f"parameter {spec.name}: {error}") from error
-
-
-def unknown_parameters(given: Iterable[str], declared: Iterable[str]) -> dict[str, str]:
-    """Parameters that were given to a node at its start and that it does not have.
-
-    Not refused: a file with `/**` gives all nodes what is meant for one.
-
-    Returns:
-        Name to the declared one that is most like it, or to nothing.
-    """
-    known = set(declared)
-    unknown = (name for name in given if name not in known and not name.startswith("qos_overrides."))
-    return {name: "".join(difflib.get_close_matches(name, known, n=1)) for name in unknown}

@@ -1,6 +1,6 @@
 """`perception_node`: a lifecycle node that turns camera topics into feature and segmentation topics.
 
-Configure loads the weights and builds the engine, activate subscribes and starts the worker, deactivate stops it,
+Configure loads the weights and builds the engine, activate subscribes and starts the threads, deactivate stops them,
 cleanup frees everything.
 """
 
@@ -14,31 +14,24 @@ from typing import Any
 
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rclpy.clock import Clock
+from rclpy.clock import Clock, JumpThreshold
 from rclpy.clock_type import ClockType
+from rclpy.duration import Duration
 from rclpy.exceptions import NameValidationException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos_overriding_options import InvalidQosOverridesError
 from rclpy.task import Future
-from std_srvs.srv import Trigger
 
-from rvm_model.engines import choose_engine
-from rvm_model.heads.clusters import ClusterConfig
-from rvm_model.heads.pca import PCAConfig
-from rvm_model.perception import Perception, PerceptionConfig
 from rvm_ros import diagnostics, process
-from rvm_ros.camera_port import CameraMessage, CameraPort
-from rvm_ros.parameters import (
-    PERCEPTION_PARAMETERS,
-    camera_parameters,
-    check_camera_names,
-    declare,
-    unknown_parameters,
-)
-from rvm_ros.worker import Worker
+from rvm_ros.camera_port import CAMERA_QOS, CameraMessage, CameraPort, every_frame_qos
+from rvm_ros.camera_stream import StreamSettings
+from rvm_ros.loading import Loaded, described, heads_config, load
+from rvm_ros.parameter_spec import When, declare, unknown_parameters
+from rvm_ros.parameters import PERCEPTION_PARAMETERS, camera_parameters, check_camera_names
+from rvm_ros.reload import Reload
+from rvm_ros.services import Services
+from rvm_ros.worker import Worker, WorkerSettings
 
-THREADS = torch.get_num_threads()
-"""What torch takes by itself: one for each physical core."""
 DIAGNOSTICS_PERIOD_S = 1.0
 """How often /diagnostics is told, as REP 107 asks."""
 
@@ -56,26 +49,34 @@ class PerceptionNode(LifecycleNode):
             ValueError: a parameter given at the start has a value that is not allowed.
         """
         super().__init__("perception", **kwargs)
-        self._perception: Perception | None = None
-        self._ports: dict[str, CameraPort] = {}
-        self._worker: Worker | None = None
-        self._failure = ""
-        declare(self, PERCEPTION_PARAMETERS, self._is_configured)
-        self._cameras: list[str] = list(self.get_parameter("cameras").value)
-        check_camera_names(self._cameras)
-        per_camera = [spec for camera in self._cameras for spec in camera_parameters(camera)]
-        declare(self, per_camera, self._is_configured)
+        self.loaded: Loaded | None = None
+        """What the frames go through; None while not configured."""
+        self.worker: Worker | None = None
+        """None while not active."""
+        self.ports: dict[str, CameraPort] = {}
+        self._failure: tuple[Worker | None, str] = (None, "")
+        self._set: set[str] = set()
+        # They let other threads hand over to the executor, where all that changes the node belongs.
+        self._failed = self.create_guard_condition(self._on_worker_failure)
+        self._was_set = self.create_guard_condition(self._on_parameters_set)
+        declare(self, PERCEPTION_PARAMETERS, self._is_configured, self._on_set)
+        self.cameras: tuple[str, ...] = tuple(self.get_parameter("cameras").value)
+        check_camera_names(self.cameras)
+        per_camera = [spec for camera in self.cameras for spec in camera_parameters(camera)]
+        declare(self, per_camera, self._is_configured, self._on_set)
+        self._specs = {spec.name: spec for spec in (*PERCEPTION_PARAMETERS, *per_camera)}
         for name, like in unknown_parameters(self._parameter_overrides, self._parameters).items():
             meant = f"; did you mean {like}?" if like else ""
             self.get_logger().warning(f"parameter {name}: there is none of this name, so it does nothing{meant}")
-        # Lets the worker's thread hand over to the executor, where lifecycle transitions belong.
-        self._failed = self.create_guard_condition(self._on_worker_failure)
+        self.reload = Reload(self)
+        self._asked = Services(self)
+        self._jumps = self.get_clock().create_jump_callback(
+            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
+            post_callback=self._on_clock_jump,
+        )
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Not the node's clock: a simulation that stands still, or has no clock yet, must show.
-        self.create_timer(
-            DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=Clock(clock_type=ClockType.STEADY_TIME)
-        )
-        self.create_service(Trigger, "~/reset_state", self._on_reset_state)
+        self.create_timer(DIAGNOSTICS_PERIOD_S, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the weights, build the engine and create the output topics."""
@@ -85,7 +86,7 @@ class PerceptionNode(LifecycleNode):
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribe to the cameras and start the worker; every state starts anew."""
+        """Subscribe to the cameras and start the threads; every state starts anew."""
         result = super().on_activate(state)
         if not self._succeeds("activated", self._activate):
             self._stop()
@@ -94,7 +95,7 @@ class PerceptionNode(LifecycleNode):
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribe and let the worker finish the frame that it is at."""
+        """Unsubscribe and let the threads finish the frames that they are at."""
         self._stop()
         return super().on_deactivate(state)
 
@@ -116,9 +117,32 @@ class PerceptionNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def destroy_node(self) -> None:
-        """Stop the worker before its publishers go."""
+        """Stop the threads before their publishers go."""
         self._stop()
         super().destroy_node()
+
+    def values(self) -> dict[str, Any]:
+        """The parameters by name."""
+        return {name: self.get_parameter(name).value for name in self._specs}
+
+    def camera_status(self, camera: str) -> dict[str, object]:
+        """What is known of one camera's state, for its latched topic. Any thread."""
+        assert self.worker is not None, "there is a state while the node is active"
+        counts, info = self.worker.streams[camera].counts, self.worker.perception(camera).engine.info
+        return {
+            "camera": camera,
+            "state_age": self.worker.perception(camera).states.age(camera),
+            "last_reset": {"reason": counts.last_reset, "stamp_ns": counts.last_reset_ns},
+            "resets": counts.resets_by_reason(),
+            "engine": info.digest,
+            "weights": info.weights,
+            "trained": info.trained,
+        }
+
+    def tell_status(self, camera: str) -> None:
+        """Latch what is known of one camera's state. Any thread."""
+        if self.worker is not None:
+            self.ports[camera].publish_status(self.camera_status(camera))
 
     def _succeeds(self, what: str, action: Callable[[], None]) -> bool:
         """Whether an action ran to its end; if not, why is logged. rclpy says nothing of what escapes a transition."""
@@ -133,139 +157,183 @@ class PerceptionNode(LifecycleNode):
         return True
 
     def _configure(self) -> None:
-        self._perception = self._build_perception()
-        for camera in self._cameras:
-            self._ports[camera] = CameraPort(
+        start_s = time.monotonic()
+        values = self.values()
+        self.loaded = load(self.cameras, values, self.get_logger().info)
+        self.reload.note_running(values)
+        self.announce(self.loaded, f"ready after {time.monotonic() - start_s:.1f} s")
+        for camera in self.cameras:
+            self.ports[camera] = CameraPort(
                 self,
                 camera,
-                topic=self.get_parameter(f"{camera}.topic").value,
-                transport=self.get_parameter(f"{camera}.transport").value,
-                max_pixels=self.get_parameter("max_pixels").value,
+                topic=values[f"{camera}.topic"],
+                transport=values[f"{camera}.transport"],
+                max_pixels=values["max_pixels"],
             )
 
-    def _activate(self) -> None:
-        assert self._perception is not None
-        self._failure = ""
-        self._worker = Worker(
-            self._perception,
-            self._ports,
-            max_gap_s=self.get_parameter("max_gap").value,
-            logger=self.get_logger(),
-            on_failure=self._note_failure,
-        )
-        self._worker.start()
-        for port in self._ports.values():
-            port.subscribe(self._on_image)
-            port.publish_labels(self._perception.config.clusters.clusters)
-
-    def _is_configured(self) -> bool:
-        return self._perception is not None
-
-    def _build_perception(self) -> Perception:
-        def value(name: str) -> Any:
-            return self.get_parameter(name).value
-
-        torch.set_num_threads(value("threads") or THREADS)
-        start_s = time.monotonic()
-        engine = choose_engine(
-            value("engine"),
-            model=value("model"),
-            size=tuple(value("image_size")),
-            device=value("device"),
-            threads=value("threads"),
-            cameras=len(self._cameras),
-            build_if_missing=value("build_if_missing"),
-            tell=self.get_logger().info,
-        )
-        count, most = len(self._cameras), engine.info.cameras
-        if most is not None and most < count:
-            raise ValueError(
-                f"engine: got {count} in the parameter cameras, expected at most {most}; export with --cameras {count}"
-            )
-        perception = Perception(
-            engine,
-            PerceptionConfig(
-                pca=PCAConfig(),
-                clusters=ClusterConfig(clusters=value("clusters"), seed=value("cluster_seed")),
-                overlay_alpha=value("overlay_alpha"),
-            ),
-        )
-        perception.warm_up(count)
-        info = engine.info
-        self.get_logger().info(
-            f"engine: {info.kind} {info.arithmetic} on {info.place}, {torch.get_num_threads()} threads, input "
-            f"{info.height}x{info.width}, features {info.grid[0]}x{info.grid[1]}x{info.dim}, weights "
-            f"{info.weights}, ready after {time.monotonic() - start_s:.1f} s"
-        )
-        if not info.trained:
+    def announce(self, loaded: Loaded, when: str) -> None:
+        """Log what runs now."""
+        self.get_logger().info(f"engine: {described(loaded)}, {when}")
+        if not all(loaded.info(camera).trained for camera in self.cameras):
             self.get_logger().warning(
                 "these weights are UNTRAINED (random): features and segments mean nothing. Give trained ones with the "
                 "parameter `model`; `rvm weights download small` fetches the authors'"
             )
-        return perception
+
+    def _activate(self) -> None:
+        assert self.loaded is not None
+        values = self.values()
+        self._failure = (None, "")
+        self.worker = Worker(
+            self.loaded.perceptions,
+            self.loaded.heads,
+            self.ports,
+            {camera: _stream_settings(camera, values) for camera in self.cameras},
+            settings=_worker_settings(values),
+            logger=self.get_logger(),
+            now_ns=lambda: int(self.get_clock().now().nanoseconds),
+            on_reset=self.tell_status,
+            on_failure=self._note_failure,
+        )
+        self.worker.start()
+        every = values["processing"] == "every"
+        for camera, port in self.ports.items():
+            port.subscribe(self._on_image, every_frame_qos(values["queue_length"]) if every else CAMERA_QOS)
+            port.publish_labels(self.loaded.heads[camera].labels)
+            self.tell_status(camera)
+
+    def _is_configured(self) -> bool:
+        return self.loaded is not None
 
     def _on_image(self, camera: str, message: CameraMessage) -> None:
-        if self._worker is not None:
-            self._worker.put(camera, message)
+        if self.worker is not None:
+            self.worker.put(camera, message)
+
+    def _on_set(self, names: set[str]) -> None:
+        """Parameters of a configured node are about to be set: look what became of them when that is over."""
+        self._set |= names
+        self._was_set.trigger()
+
+    def _on_parameters_set(self) -> None:
+        names, self._set = self._set, set()
+        if self.loaded is None or not names:
+            return
+        values = self.values()
+        config = heads_config(values)
+        for heads in self.loaded.heads.values():
+            heads.config = config
+        if self.worker is not None:
+            self.worker.settings = _worker_settings(values)
+            for camera, stream in self.worker.streams.items():
+                stream.settings = _stream_settings(camera, values)
+        if any(self._specs[name].when is When.RELOAD for name in names):
+            self.reload.consider()
+
+    def _on_clock_jump(self, jump: object) -> None:
+        """The node's clock went back, or became another one: what the stamps had said does not hold any more."""
+        if self.worker is not None:
+            for stream in self.worker.streams.values():
+                stream.start_anew("clock jump")
 
     def _stop(self) -> None:
-        for port in self._ports.values():
+        for port in self.ports.values():
             port.unsubscribe()
-        if self._worker is not None:
-            self._worker.stop()
-            self._worker = None
+        if self.worker is not None:
+            self.worker.stop()
+            self.worker = None
 
     def _free(self) -> None:
-        for port in self._ports.values():
+        for port in self.ports.values():
             port.destroy()
-        self._ports.clear()
-        self._perception = None
+        self.ports.clear()
+        self.loaded = None
+        self._failure = (None, "")
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()  # Or torch would keep the memory for itself.
 
-    def _note_failure(self, trace: str) -> None:
+    def _note_failure(self, worker: Worker, trace: str) -> None:
         """Worker's thread: remember why it ended and wake the executor."""
         if not self.context.ok():
             return  # Interrupted between two frames: the publishers are gone, which is no failure.
-        self._failure = trace
+        self._failure = (worker, trace)
         self._failed.trigger()
 
     def _on_worker_failure(self) -> None:
+        worker, trace = self._failure
+        if worker is None or worker is not self.worker:
+            return  # Deactivated by someone else meanwhile.
         self.get_logger().fatal(
-            f"processing failed, so the node deactivates; mend the cause and activate it again:\n{self._failure}"
+            f"processing failed, so the node deactivates; mend the cause and activate it again:\n{trace}"
         )
-        if self._worker is not None:  # Not deactivated by someone else meanwhile.
-            self.trigger_deactivate()
+        self.trigger_deactivate()
 
-    def _on_reset_state(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.success = self._worker is not None
-        if self._worker is None:
-            response.message = "not active: got no worker to reset; activate the node first"
-        else:
-            self._worker.request_reset()
-            response.message = f"the states of {', '.join(self._cameras)} start anew with their next frame"
-        return response
-
-    def _publish_diagnostics(self) -> None:
-        name = self.get_fully_qualified_name()
-        statuses = []
-        if self._failure:
-            last_line = self._failure.strip().splitlines()[-1]
-            statuses = [diagnostics.status(name, name, DiagnosticStatus.ERROR, f"failed: {last_line}", {})]
-        elif self._worker is not None and self._perception is not None:
-            now_s = time.monotonic()
-            for camera, counts in self._worker.counts.items():
+    def _on_timer(self) -> None:
+        now_s, name = time.monotonic(), self.get_fully_qualified_name()
+        statuses = [self._own_status(name)]
+        if self.worker is not None:
+            thresholds = _thresholds(self.values())
+            for camera, stream in self.worker.streams.items():
+                perception = self.worker.perception(camera)
+                silent_s = stream.counts.arrivals.silent_s(now_s)
+                quiet = silent_s is None or silent_s > thresholds.stale_after_s
                 statuses.append(
                     diagnostics.camera_status(
                         name,
                         camera,
-                        counts,
-                        self._perception.engine.info,
-                        state_age=self._worker.state_age(camera),
+                        stream.counts,
+                        perception.engine.info,
+                        state_age=perception.states.age(camera),
                         now_s=now_s,
-                        stale_after_s=self.get_parameter("stale_after").value,
+                        thresholds=thresholds,
+                        publishers=self.ports[camera].publishers() if quiet else "",
                     )
                 )
-        if statuses:
-            self._diagnostics.publish(diagnostics.array(self.get_clock().now().to_msg(), statuses))
+                self.tell_status(camera)
+        self._diagnostics.publish(diagnostics.array(self.get_clock().now().to_msg(), statuses))
+
+    def _own_status(self, name: str) -> DiagnosticStatus:
+        infos = [] if self.loaded is None else [self.loaded.info(camera) for camera in self.cameras]
+        lifecycle = "unconfigured" if self.loaded is None else "inactive" if self.worker is None else "active"
+        level, message = diagnostics.OK, lifecycle
+        if not all(info.trained for info in infos):
+            level, message = diagnostics.WARN, f"{lifecycle}, with UNTRAINED weights"
+        if self.reload.problem:
+            level, message = diagnostics.WARN, f"{lifecycle}, with the engine from before: {self.reload.problem}"
+        if self._failure[1]:
+            level, message = diagnostics.ERROR, f"failed: {self._failure[1].strip().splitlines()[-1]}"
+        values = {
+            "state": lifecycle,
+            **diagnostics.memory_values(info.device for info in infos),
+            **(diagnostics.engine_values(infos[0]) if infos else {}),
+        }
+        return diagnostics.status(name, name, level, message, values)
+
+
+def _stream_settings(camera: str, values: dict[str, Any]) -> StreamSettings:
+    return StreamSettings(
+        max_gap_s=values["max_gap"],
+        on_gap=values["on_gap"],
+        max_rate_hz=values[f"{camera}.max_rate"],
+        max_age_s=values["max_age"],
+        frame_id=values[f"{camera}.frame_id"],
+    )
+
+
+def _worker_settings(values: dict[str, Any]) -> WorkerSettings:
+    return WorkerSettings(
+        every=values["processing"] == "every",
+        queue_length=values["queue_length"],
+        decay_half_life_s=values["decay_half_life"],
+    )
+
+
+def _thresholds(values: dict[str, Any]) -> diagnostics.Thresholds:
+    return diagnostics.Thresholds(
+        stale_after_s=values["stale_after"],
+        warn_latency_s=values["warn_latency"],
+        error_latency_s=values["error_latency"],
+        warn_resets=values["warn_resets"],
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -26,7 +26,8 @@ from std_msgs.msg import Header
 from rvm_ros import process
 from rvm_ros.frame_source import Frame, FrameSource, SourceError, open_source
 from rvm_ros.outgoing import array_to_image, fill
-from rvm_ros.parameters import PLAYER_PARAMETERS, declare
+from rvm_ros.parameter_spec import declare
+from rvm_ros.parameters import PLAYER_PARAMETERS
 
 PLAYER_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 """Reliable, so that best-effort and reliable subscribers both match; qos_overrides can change it."""

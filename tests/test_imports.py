@@ -19,7 +19,9 @@ ROS = {"ament_index_python", "builtin_interfaces", "cv_bridge", "rclpy"} | {
 RUNTIMES = {"onnxruntime", "openvino", "tensorrt"}
 ALLOWED = {
     "rvm_model": {"numpy", "safetensors", "torch", "tqdm", "yaml", "filelock", "onnx"} | RUNTIMES,
-    "rvm_ros": {"av", "cv2", "numpy", "rosbags", "rvm_model", "torch", "tqdm", "rcl_interfaces", "std_srvs"} | ROS,
+    "rvm_ros": {"av", "cv2", "numpy", "rosbags", "rvm_model", "simplejpeg", "torch", "tqdm"}
+    | {"rcl_interfaces", "std_srvs"}
+    | ROS,
     "rvm_training": {
         "lightning",
         "matplotlib",

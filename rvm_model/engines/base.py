@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +54,19 @@ class EngineInfo:
     """Where it computes, if not on `device`: `xpu` for an Intel GPU whose inputs and outputs lie on the host."""
     rest: str = "fp32"
     """Arithmetic of what `precision` leaves out: attention, norms, sums."""
+    files: str = ""
+    """Digest of a folder's files; empty where the network is run as it is."""
+
+    @property
+    def digest(self) -> str:
+        """Identity of what runs: a state made by another one means something else, or is not the same to the last bit.
+
+        The same on all devices of one kind, and whatever the largest batch.
+        """
+        device, _, _ = self.device.partition(":")
+        same = dataclasses.replace(self, device=device, cameras=None, trained=True)
+        text = json.dumps(dataclasses.asdict(same), sort_keys=True)
+        return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
     @property
     def place(self) -> str:

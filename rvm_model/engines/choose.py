@@ -30,6 +30,8 @@ from rvm_model.weights import WeightsInfo, cache_dir, load_weights, weights_info
 TORCH = "torch"
 CPU_KINDS: tuple[Kind, ...] = ("openvino", "onnx")
 """Kinds that are built here from weights, the fastest first: docs/benchmarks.md."""
+BY_NAME = ("", TORCH, *CPU_KINDS, "tensorrt")
+"""What `choose_engine` takes besides a folder."""
 _STEPS = 8
 """Recurrent steps that an engine is compared over when it is built here for a CPU: the first start waits for them."""
 

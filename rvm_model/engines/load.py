@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,5 +101,6 @@ def engine_info(manifest: EngineManifest, device: str) -> EngineInfo:
         dim=manifest.dim,
         cameras=manifest.cameras,
         rest=manifest.rest,
+        files=hashlib.sha256(json.dumps(manifest.files, sort_keys=True).encode()).hexdigest(),
         version_compatible=manifest.gpu is not None and manifest.gpu.version_compatible,
     )

@@ -32,6 +32,38 @@ class CameraStates:
         self._ages.pop(camera, None)
 
     @torch.inference_mode()
+    def decay(self, camera: str, factor: float) -> None:
+        """Fade one camera's state towards zeros, the state without a past, by a factor in 0..1; its age stays."""
+        self._scatter()
+        if camera in self._others:
+            self._others[camera] = self._others[camera] * factor
+
+    def get(self, camera: str) -> Tensor | None:
+        """A copy of one camera's state [1, 1 + N, D]; None where it starts from zeros."""
+        self._scatter()
+        state = self._others.get(camera)
+        return None if state is None else state.clone()
+
+    def put(self, camera: str, state: Tensor, age: int) -> None:
+        """Let a camera go on from a state of `get`.
+
+        Args:
+            camera: its name.
+            state: float32 [1, 1 + N, D], copied to the engine's device.
+            age: frames that it has taken in.
+
+        Raises:
+            ValueError: another shape or type than this engine's.
+        """
+        info = self._engine.info
+        expected = (1, info.tokens, info.dim)
+        if state.dtype != torch.float32 or tuple(state.shape) != expected:
+            raise ValueError(f"state: got {state.dtype} {tuple(state.shape)}, expected float32 {expected}")
+        self.reset(camera)
+        self._others[camera] = state.to(info.device, copy=True)
+        self._ages[camera] = age
+
+    @torch.inference_mode()
     def step(self, cameras: Sequence[str], frames: Tensor) -> Tensor:
         """Advance the given cameras by one frame each, in one batch.
 

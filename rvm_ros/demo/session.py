@@ -218,7 +218,7 @@ def _length_and_rate(options: DemoOptions) -> tuple[int, Fraction]:
 
 def _note_diagnostics(message: DiagnosticArray, seen: _Run) -> None:
     for status in message.status:
-        if status.name.startswith(f"{NAMESPACE}/perception"):
+        if status.name.startswith(f"{NAMESPACE}/perception: "):
             seen.diagnostics = {item.key: item.value for item in status.values}
 
 

@@ -6,7 +6,7 @@ pytest.importorskip("rclpy")
 
 from rclpy.lifecycle import LifecycleNode
 
-from rvm_ros.camera_port import IMAGE_OUTPUTS, CameraPort
+from rvm_ros.camera_port import IMAGE_OUTPUTS, LATCHED_OUTPUTS, CameraPort
 
 pytestmark = pytest.mark.ros
 
@@ -39,6 +39,6 @@ def test_what_was_made_before_a_topic_failed_is_taken_back(node, monkeypatch):
 
 def test_all_topics_are_made_and_taken_back(node):
     port = CameraPort(node, "camera", topic="image", transport="raw", max_pixels=100)
-    assert topics(node) == [f"/ports/camera/{name}" for name in sorted((*IMAGE_OUTPUTS, "labels"))]
+    assert topics(node) == [f"/ports/camera/{name}" for name in sorted((*IMAGE_OUTPUTS, *LATCHED_OUTPUTS))]
     port.destroy()
     assert topics(node) == []

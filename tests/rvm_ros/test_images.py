@@ -1,17 +1,17 @@
-"""Image messages to RGB, whatever they hold; and nothing but an ImageError for what they should not hold."""
+"""Compressed images to RGB, damaged ones refused; and cv_bridge for the raw images that nothing here knows."""
 
 from __future__ import annotations
 
 import random
 import struct
 import sys
-import tracemalloc
 import types
 import zlib
 
 import cv2
 import numpy as np
 import pytest
+import simplejpeg
 
 pytest.importorskip("sensor_msgs.msg")
 
@@ -19,131 +19,24 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from rvm_ros import images
 from rvm_ros.image_headers import ImageError, compressed_size
-from rvm_ros.images import ENCODINGS, compressed_to_array, image_to_array
+from rvm_ros.images import MAX_EXTRA_BYTES, check_compressed, compressed_to_array, image_to_array
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (6, 8, 3), np.uint8)
 GREY = RNG.integers(0, 256, (6, 8), np.uint8)
+ALPHA = np.dstack([RGB, np.full((6, 8), 7, np.uint8)])
 
 
-def message(pixels: np.ndarray, encoding: str, padding: int = 0) -> Image:
-    rows = np.ascontiguousarray(pixels).reshape(pixels.shape[0], -1).view(np.uint8)
-    rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=99)
-    result = Image(height=pixels.shape[0], width=pixels.shape[1], encoding=encoding, step=rows.shape[1])
-    result.data.frombytes(rows.tobytes())
+def of_bytes(data: bytes, label: str) -> CompressedImage:
+    result = CompressedImage(format=label)
+    result.data.frombytes(data)
     return result
 
 
 def compressed(pixels: np.ndarray, suffix: str, label: str = "") -> CompressedImage:
-    """A compressed image of RGB or grey pixels."""
-    bgr = pixels[..., ::-1] if pixels.ndim == 3 else pixels
-    result = CompressedImage(format=label or suffix)
-    result.data.frombytes(cv2.imencode(f".{suffix}", np.ascontiguousarray(bgr))[1].tobytes())
-    return result
-
-
-ALPHA = np.dstack([RGB, np.full((6, 8), 7, np.uint8)])
-BY_ENCODING = [
-    (RGB, "rgb8", RGB),
-    (RGB[..., ::-1], "bgr8", RGB),
-    (RGB[..., ::-1], "8UC3", RGB),
-    (ALPHA, "rgba8", RGB),
-    (ALPHA[..., [2, 1, 0, 3]], "bgra8", RGB),
-    (GREY, "mono8", np.dstack([GREY] * 3)),
-    (GREY, "8UC1", np.dstack([GREY] * 3)),
-    (GREY.astype(np.uint16) * 257, "mono16", np.dstack([GREY] * 3)),
-]
-
-
-@pytest.mark.parametrize(("stored", "encoding", "expected"), BY_ENCODING, ids=[case[1] for case in BY_ENCODING])
-@pytest.mark.parametrize("padding", [0, 10])
-def test_colour_and_grey_encodings_give_rgb_with_and_without_padding(stored, encoding, expected, padding):
-    np.testing.assert_array_equal(image_to_array(message(stored, encoding, padding)), expected)
-
-
-def test_rgb_without_padding_is_not_copied():
-    image = message(RGB, "rgb8")
-    assert np.shares_memory(image_to_array(image), np.frombuffer(image.data, np.uint8))
-
-
-def test_16_bit_samples_are_rounded_from_the_full_range_in_either_byte_order():
-    values = np.array([[0, 128, 129, 385, 386, 65535]], np.uint16)
-    expected = [0, 0, 1, 1, 2, 255]  # round(x / 257)
-    little, big = message(values.astype("<u2"), "mono16"), message(values.astype(">u2"), "mono16")
-    big.is_bigendian = 1
-    assert image_to_array(little)[0, :, 0].tolist() == expected
-    assert image_to_array(big)[0, :, 0].tolist() == expected
-
-
-def test_the_last_row_may_lack_its_padding():
-    image = message(RGB, "rgb8", padding=10)
-    image.data = image.data[:-10]
-    np.testing.assert_array_equal(image_to_array(image), RGB)
-
-
-@pytest.mark.parametrize(("names", "luma", "chroma"), [(("yuv422", "uyvy"), 1, 0), (("yuv422_yuy2", "yuyv"), 0, 1)])
-def test_yuv422_under_both_names_is_red_where_v_is_high(names, luma, chroma):
-    stored = np.zeros((2, 4, 2), np.uint8)
-    stored[..., luma] = 81  # BT.601 studio range: red is Y 81, U 90, V 240.
-    stored[:, 0::2, chroma] = 90
-    stored[:, 1::2, chroma] = 240
-    for name in names:
-        rgb = image_to_array(message(stored, name))
-        assert np.abs(rgb.astype(int) - (255, 0, 0)).max() <= 3, name
-
-
-@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
-@pytest.mark.parametrize("bits", [8, 16])
-def test_bayer_patterns_name_their_first_row_and_column(pattern, bits):
-    colour = {"r": 200, "g": 120, "b": 40}
-    tile = np.array([[colour[pattern[0]], colour[pattern[1]]], [colour[pattern[2]], colour[pattern[3]]]])
-    mosaic = np.tile(tile, (6, 6)).astype(np.uint8)
-    stored = mosaic if bits == 8 else mosaic.astype(np.uint16) * 257
-    rgb = image_to_array(message(stored, f"bayer_{pattern}{bits}"))
-    assert rgb.dtype == np.uint8
-    assert np.abs(rgb[2:-2, 2:-2].astype(int) - (200, 120, 40)).max() <= 1
-
-
-def test_every_encoding_of_the_issue_is_known():
-    wanted = ["rgb8", "bgr8", "rgba8", "bgra8", "mono8", "mono16", "yuv422", "uyvy", "yuv422_yuy2", "yuyv"]
-    wanted += [f"bayer_{p}{b}" for p in ("rggb", "bggr", "gbrg", "grbg") for b in (8, 16)]
-    assert set(wanted) <= set(ENCODINGS)
-
-
-def changed(**fields) -> Image:
-    image = message(RGB, "rgb8")
-    for name, value in fields.items():
-        setattr(image, name, value)
-    return image
-
-
-@pytest.mark.parametrize(
-    ("image", "text"),
-    [
-        (changed(height=0), "got size 8x0"),
-        (changed(width=0), "got size 0x6"),
-        (changed(step=23), "got step 23 for 8 pixels of rgb8, expected at least 24"),
-        (changed(height=7), "got 144 bytes of data, expected step x height = 24 x 7 = 168"),
-        (changed(height=5), "got 144 bytes"),
-        (changed(height=2**31, width=2**31), "pixels, expected at most"),
-        (changed(encoding=""), "got encoding '', expected one of rgb8"),
-        (changed(encoding="RGB8"), "got encoding 'RGB8'"),
-        (message(RGB[:, :7, :2], "yuyv"), "got width 7 with yuyv, expected an even one"),
-    ],
-)
-def test_a_message_that_contradicts_itself_is_refused_with_what_was_expected(image, text):
-    with pytest.raises(ImageError) as error:
-        image_to_array(image)
-    assert text in str(error.value)
-
-
-def test_what_opencv_cannot_convert_is_refused(monkeypatch):
-    def fail(*_):
-        raise cv2.error("too small")
-
-    monkeypatch.setattr(cv2, "cvtColor", fail)
-    with pytest.raises(ImageError, match="got 8x6 mono8, which OpenCV cannot convert: too small"):
-        image_to_array(message(GREY, "mono8"))
+    """A compressed image of RGB, RGBA or grey pixels."""
+    stored = pixels if pixels.ndim == 2 else pixels[..., [2, 1, 0, *range(3, pixels.shape[-1])]]
+    return of_bytes(cv2.imencode(f".{suffix}", np.ascontiguousarray(stored))[1].tobytes(), label or suffix)
 
 
 def test_png_is_exact_in_colour_grey_16_bit_and_alpha():
@@ -151,9 +44,7 @@ def test_png_is_exact_in_colour_grey_16_bit_and_alpha():
     np.testing.assert_array_equal(compressed_to_array(compressed(GREY, "png")), np.dstack([GREY] * 3))
     wide = compressed(GREY.astype(np.uint16) * 257, "png")
     np.testing.assert_array_equal(compressed_to_array(wide), np.dstack([GREY] * 3))
-    with_alpha = CompressedImage(format="png")
-    with_alpha.data.frombytes(cv2.imencode(".png", ALPHA[..., [2, 1, 0, 3]])[1].tobytes())
-    np.testing.assert_array_equal(compressed_to_array(with_alpha), RGB)
+    np.testing.assert_array_equal(compressed_to_array(compressed(ALPHA, "png")), RGB)
 
 
 @pytest.mark.parametrize("label", ["jpeg", "jpg", "rgb8; jpeg compressed bgr8", "png", ""])
@@ -163,25 +54,42 @@ def test_jpeg_is_known_by_its_bytes_whatever_the_format_says(label):
     assert np.abs(compressed_to_array(image).astype(int) - smooth).mean() < 4
 
 
+def png_chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
 def test_an_exif_rotation_is_not_applied():
-    jpeg = bytes(compressed(RNG.integers(0, 256, (16, 32, 3), np.uint8), "jpeg").data)
+    pixels = RNG.integers(0, 256, (16, 32, 3), np.uint8)
     tiff = b"II*\x00\x08\x00\x00\x00" + struct.pack("<HHHIHHI", 1, 0x0112, 3, 1, 6, 0, 0)  # Orientation 6.
     exif = b"Exif\x00\x00" + tiff
-    rotated = CompressedImage(format="jpeg")
-    rotated.data.frombytes(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:])
-    assert compressed_to_array(rotated).shape == (16, 32, 3)
+    segment = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
+    for suffix, after, rotation in (("jpeg", 2, segment), ("png", 33, png_chunk(b"eXIf", tiff))):
+        plain = bytes(compressed(pixels, suffix).data)
+        rotated = of_bytes(plain[:after] + rotation + plain[after:], suffix)
+        np.testing.assert_array_equal(compressed_to_array(rotated), compressed_to_array(of_bytes(plain, suffix)))
 
 
 def test_a_bomb_is_refused_by_its_header_before_it_is_decoded(monkeypatch):
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", lambda *_, **__: pytest.fail("decoded"))
     header = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
-    chunk = b"IHDR" + header
-    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    png += struct.pack(">I", 0) + b"IEND" + struct.pack(">I", zlib.crc32(b"IEND"))
-    image = CompressedImage(format="png")
-    image.data.frombytes(png)
-    with pytest.raises(ImageError, match="got 50000x50000 = 2500000000 pixels"):
-        compressed_to_array(image)
+    png = b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IEND", b"")
+    jpeg = bytearray(bytes(compressed(RGB, "jpeg").data))
+    frame = jpeg.index(b"\xff\xc0")
+    jpeg[frame + 5 : frame + 9] = struct.pack(">HH", 50_000, 50_000)
+    for bomb in (png, bytes(jpeg)):
+        for take in (compressed_to_array, check_compressed):
+            with pytest.raises(ImageError, match="got 50000x50000 = 2500000000 pixels"):
+                take(of_bytes(bomb, "png"))
+
+
+@pytest.mark.parametrize("checked", [(16, 16), (64, 63), (80, 80)])
+def test_a_jpeg_that_the_decoder_reads_another_size_of_is_not_decoded(monkeypatch, checked):
+    monkeypatch.setattr(images, "compressed_size", lambda *_: checked)
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", lambda *_, **__: pytest.fail("decoded"))
+    text = f"of {checked[1]}x{checked[0]} that the decoder takes for 64x64, expected one size"
+    with pytest.raises(ImageError, match=text):
+        compressed_to_array(compressed(RNG.integers(0, 256, (64, 64, 3), np.uint8), "jpeg"))
 
 
 @pytest.mark.parametrize("suffix", ["jpeg", "png"])
@@ -193,81 +101,148 @@ def test_a_cut_off_file_is_refused(suffix, share):
         compressed_to_array(whole)
 
 
-def test_a_jpeg_with_zeros_after_its_end_is_taken():
-    image = compressed(RGB, "jpeg")
-    image.data.frombytes(bytes(100))
-    assert compressed_to_array(image).shape == (6, 8, 3)
+@pytest.mark.parametrize("suffix", ["jpeg", "png"])
+@pytest.mark.parametrize("padding", [bytes(100), bytes(5000), RNG.bytes(5000)], ids=["100", "5000", "leftovers"])
+def test_what_stands_after_the_end_is_left_alone(suffix, padding):
+    image = compressed(RGB, suffix)
+    sound = compressed_to_array(image)
+    image.data.frombytes(padding)
+    np.testing.assert_array_equal(compressed_to_array(image), sound)
+
+
+SMOOTH = cv2.resize(RNG.integers(0, 256, (12, 16, 3), np.uint8), (320, 240), interpolation=cv2.INTER_CUBIC)
+SMOOTH = np.clip(SMOOTH.astype(int) + RNG.integers(-12, 13, SMOOTH.shape), 0, 255).astype(np.uint8)
+SAMPLING = {
+    name: [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, getattr(cv2, f"IMWRITE_JPEG_SAMPLING_FACTOR_{name}")]
+    for name in ("411", "420", "422", "440", "444")
+}
+JPEGS = {
+    **SAMPLING,
+    "grey": [],
+    "progressive": [*SAMPLING["420"], cv2.IMWRITE_JPEG_PROGRESSIVE, 1],
+    "restart markers": [*SAMPLING["422"], cv2.IMWRITE_JPEG_RST_INTERVAL, 8],
+}
+
+
+def jpeg_of(pixels: np.ndarray, kind: str) -> bytes:
+    stored = pixels[..., 1] if kind == "grey" else pixels[..., ::-1]
+    return cv2.imencode(".jpg", np.ascontiguousarray(stored), JPEGS[kind])[1].tobytes()
+
+
+@pytest.mark.parametrize("kind", JPEGS)
+@pytest.mark.parametrize("shape", [(240, 320), (239, 317), (17, 33), (1, 1)])
+def test_sound_jpegs_have_the_pixels_that_opencv_gives_with_and_without_their_end_marker(kind, shape):
+    data = jpeg_of(SMOOTH[: shape[0], : shape[1]], kind)
+    assert data.endswith(b"\xff\xd9")
+    expected = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    for whole in (data, data[:-2]):
+        np.testing.assert_array_equal(compressed_to_array(of_bytes(whole, "jpeg")), expected)
+
+
+@pytest.mark.parametrize("marker", [b"\xff\xd0", b"\xff\xd5", b"\xff\xd9"])
+def test_a_few_bytes_too_many_before_a_marker_are_left_alone_as_webcams_send_them(marker):
+    data = jpeg_of(SMOOTH, "restart markers")
+    place = data.rindex(marker)
+    sound = compressed_to_array(of_bytes(data, "jpeg"))
+    for extra in (1, 10, MAX_EXTRA_BYTES):
+        image = of_bytes(data[:place] + b"\x5a" * extra + data[place:], "jpeg")
+        np.testing.assert_array_equal(compressed_to_array(image), sound)
+    with pytest.raises(ImageError, match="extraneous bytes before marker"):
+        compressed_to_array(of_bytes(data[:place] + bytes(MAX_EXTRA_BYTES + 10) + data[place:], "jpeg"))
+
+
+def scan_start(data: bytes) -> int:
+    position = 2
+    while data[position + 1] != 0xDA:
+        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+
+
+def piece_lost(data, at, rng):
+    return data[:at] + data[at + 500 :]
+
+
+def piece_twice(data, at, rng):
+    return data[: at + 300] + data[at:]
+
+
+def half_lost(data, at, rng):
+    begin = scan_start(data) + rng.randrange(50)
+    return data[:begin] + data[begin + (len(data) - begin) // 2 :]
+
+
+def zeroed(data, at, rng):
+    return data[:at] + bytes(200) + data[at + 200 :]
+
+
+def overwritten(data, at, rng):
+    return data[:at] + rng.randbytes(200) + data[at + 200 :]
+
+
+def cut_without_end(data, at, rng):
+    return data[:at]
+
+
+def cut_with_end(data, at, rng):
+    return data[:at] + b"\xff\xd9"
+
+
+@pytest.mark.parametrize(
+    ("damage", "least"),
+    [
+        (piece_lost, 0.93),
+        (piece_twice, 0.97),
+        (half_lost, 0.97),
+        (cut_without_end, 1.0),
+        (cut_with_end, 1.0),
+        (overwritten, 0.9),
+        (zeroed, 0.9),
+    ],
+)
+def test_of_damaged_jpegs_at_least_this_share_is_refused_and_nothing_is_written_to_stderr(damage, least, capfd):
+    rng = random.Random(0)
+    refused = []
+    for kind in JPEGS:
+        data = jpeg_of(SMOOTH, kind)
+        for _ in range(20):
+            at = rng.randrange(scan_start(data), len(data) - 520)
+            try:
+                compressed_to_array(of_bytes(damage(data, at, rng), "jpeg"))
+                refused.append(False)
+            except ImageError as error:
+                refused.append("got a damaged 'jpeg' image of 320x240" in str(error))
+    assert np.mean(refused) >= least
+    assert not capfd.readouterr().err  # libjpeg's own messages name no camera and come at every frame.
 
 
 def test_other_formats_are_refused():
-    image = CompressedImage(format="16UC1; compressedDepth png")
-    image.data.frombytes(bytes(12) + bytes(compressed(GREY, "png").data))
+    depth = of_bytes(bytes(12) + bytes(compressed(GREY, "png").data), "16UC1; compressedDepth png")
     with pytest.raises(ImageError, match="got format '16UC1; compressedDepth png'.*expected JPEG or PNG"):
-        compressed_to_array(image)
-
-
-def test_nothing_but_an_image_error_escapes_from_random_raw_messages():
-    rng = random.Random(0)
-    refused = 0
-    for _ in range(3000):
-        image = Image(
-            height=rng.choice([0, 1, 2, 5, 2**32 - 1]),
-            width=rng.choice([0, 1, 2, 7, 2**32 - 1]),
-            step=rng.choice([0, 1, 2, 6, 21, 42, 2**32 - 1]),
-            encoding=rng.choice([*ENCODINGS, "nonsense", "32FC1"]),
-            is_bigendian=rng.choice([0, 1, 255]),
-        )
-        image.data.frombytes(rng.randbytes(rng.choice([0, 1, 6, 42, 105, 210])))
-        try:
-            rgb = image_to_array(image)
-        except ImageError:
-            refused += 1
-        else:
-            assert rgb.shape == (image.height, image.width, 3)
-            assert rgb.dtype == np.uint8
-    assert 1000 < refused < 3000
+        compressed_to_array(depth)
 
 
 def test_nothing_but_an_image_error_escapes_from_damaged_compressed_messages():
     rng = random.Random(1)
-    for suffix in ("jpeg", "png"):
+    refused = {"jpeg": 0, "png": 0}
+    for suffix in refused:
         whole = bytes(compressed(RNG.integers(0, 256, (24, 32, 3), np.uint8), suffix).data)
+        sound = compressed_to_array(of_bytes(whole, suffix))
         for _ in range(400):
             data = bytearray(whole)
             for _ in range(rng.randint(1, 8)):
                 data[rng.randrange(len(data))] = rng.randrange(256)
-            image = CompressedImage(format=suffix)
-            image.data.frombytes(bytes(data))
+            image = of_bytes(bytes(data), suffix)
             try:
                 rgb = compressed_to_array(image, max_pixels=10_000)
             except ImageError:
+                refused[suffix] += 1
                 continue
-            assert rgb.ndim == 3
             assert rgb.dtype == np.uint8
-
-
-def test_our_decoding_equals_cv_bridges():
-    cv_bridge = pytest.importorskip("cv_bridge")
-    bridge = cv_bridge.CvBridge()
-    for stored, encoding, _ in BY_ENCODING:
-        if encoding.startswith("8U"):
-            continue
-        expected = bridge.imgmsg_to_cv2(message(stored, encoding), "rgb8")
-        difference = np.abs(image_to_array(message(stored, encoding)).astype(int) - expected)
-        assert difference.max() <= 1, encoding
-
-
-def test_a_step_that_claims_gigabytes_takes_no_memory():
-    claimed = Image(height=1, width=2, encoding="rgb8", step=2**32 - 1)
-    claimed.data.frombytes(bytes(range(6)))
-    tracemalloc.start()
-    try:
-        decoded = image_to_array(claimed)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert decoded.tolist() == [[[0, 1, 2], [3, 4, 5]]]
-    assert peak < 1_000_000
+            assert rgb.shape == (*compressed_size(bytes(data), suffix), 3)
+            if suffix == "png":  # It has checksums.
+                np.testing.assert_array_equal(rgb, sound)
+    assert 200 < refused["jpeg"] < 400
+    assert refused["png"] > 380
 
 
 @pytest.fixture
@@ -278,6 +253,12 @@ def cv_bridge(monkeypatch):
     images._cv_bridge.cache_clear()
 
 
+def of_unknown_encoding() -> Image:
+    image = Image(height=6, width=8, encoding="argb8", step=32)
+    image.data.frombytes(ALPHA[..., [3, 0, 1, 2]].tobytes())
+    return image
+
+
 def fails(*_):
     raise ImportError("numpy.core.multiarray failed to import")
 
@@ -285,27 +266,30 @@ def fails(*_):
 def test_a_cv_bridge_that_cannot_be_used_is_told_for_the_image_that_needs_it(cv_bridge):
     cv_bridge(types.SimpleNamespace(CvBridge=fails))
     with pytest.raises(ImageError, match="expected one of rgb8.*cannot be imported: numpy.core.multiarray failed"):
-        image_to_array(message(np.zeros((2, 2, 1), np.uint8), "nv12"))
+        image_to_array(of_unknown_encoding())
+
+
+def test_cv_bridge_is_looked_for_once_and_not_at_every_frame(cv_bridge):
+    made = []
+
+    class Bridge:
+        def __init__(self):
+            made.append(self)
+
+        def imgmsg_to_cv2(self, *_):
+            return RGB
+
+    cv_bridge(types.SimpleNamespace(CvBridge=Bridge))
+    for _ in range(3):
+        np.testing.assert_array_equal(image_to_array(of_unknown_encoding()), RGB)
+    assert len(made) == 1
 
 
 def test_whatever_cv_bridge_raises_is_about_that_one_image(cv_bridge):
     class Bridge:
         def imgmsg_to_cv2(self, *_):
-            raise KeyError("nv12")
+            raise KeyError("argb8")
 
     cv_bridge(types.SimpleNamespace(CvBridge=Bridge))
-    with pytest.raises(ImageError, match="which cv_bridge refused: 'nv12'"):
-        image_to_array(message(np.zeros((2, 2, 1), np.uint8), "nv12"))
-
-
-def test_a_jpeg_made_to_keep_a_reader_busy_is_given_up():
-    size = bytes.fromhex("ffd8ffe000024a")[:6]
-    with pytest.raises(ImageError, match="within 10000 segments"):
-        compressed_size(size + b"\xff\xe1\x00\x02" * 20_000, "jpeg")
-    with pytest.raises(ImageError, match="cut off"):
-        compressed_size(size + b"\xff" * 20_000_000, "jpeg")
-
-
-def test_fill_bytes_before_a_marker_are_passed_over():
-    data = cv2.imencode(".jpg", np.zeros((8, 16, 3), np.uint8))[1].tobytes()
-    assert compressed_size(data[:2] + b"\xff" * 5000 + data[2:], "jpeg") == (8, 16)
+    with pytest.raises(ImageError, match="which cv_bridge refused: 'argb8'"):
+        image_to_array(of_unknown_encoding())

@@ -17,7 +17,8 @@ def test_percentiles_are_of_the_sum_of_the_stages():
     assert summary["latency_p50_ms"] == 30
     assert summary["latency_max_ms"] == 45
     assert summary["latency_p95_ms"] == pytest.approx(30 + 0.9 * 15)
-    assert (summary["wait_p50_ms"], summary["publish_p50_ms"]) == (2, 10)
+    assert summary["latency_p99_ms"] == pytest.approx(30 + 0.98 * 15)
+    assert (summary["wait_p50_ms"], summary["publish_p50_ms"], summary["engine_max_ms"]) == (2, 10, 9)
 
 
 def test_old_frames_leave_the_window():

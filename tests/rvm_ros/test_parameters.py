@@ -4,13 +4,7 @@ import pytest
 
 pytest.importorskip("rcl_interfaces.msg")
 
-from rvm_ros.parameters import (
-    PERCEPTION_PARAMETERS,
-    PLAYER_PARAMETERS,
-    ParameterSpec,
-    camera_parameters,
-    check_camera_names,
-)
+from rvm_ros.parameters import PERCEPTION_PARAMETERS, PLAYER_PARAMETERS, camera_parameters, check_camera_names
 
 EVERY = [*PERCEPTION_PARAMETERS, *PLAYER_PARAMETERS, *camera_parameters("front")]
 
@@ -26,30 +20,6 @@ def test_names_are_unique():
     for table in (PERCEPTION_PARAMETERS, PLAYER_PARAMETERS, camera_parameters("front")):
         names = [spec.name for spec in table]
         assert len(set(names)) == len(names)
-
-
-@pytest.mark.parametrize(
-    ("spec", "value", "problem"),
-    [
-        (ParameterSpec("a", 3, "", 1, 5), 0, "a: got 0, expected at least 1"),
-        (ParameterSpec("a", 3, "", 1, 5), 6, "a: got 6, expected at most 5"),
-        (ParameterSpec("a", 0.5, "", 0.0), float("nan"), "a: got nan, expected at least 0.0"),
-        (ParameterSpec("a", "x", "", choices=("x", "y")), "z", "a: got 'z', expected one of x, y"),
-        (ParameterSpec("a", (1, 2), "", 1, length=2), [1], "a: got 1 items, expected 2"),
-        (ParameterSpec("a", (1, 2), "", 1, length=2), [1, 0], "a: got 0, expected at least 1"),
-        (ParameterSpec("a", (1, 2), "", 1, length=2), [3, 4], ""),
-    ],
-)
-def test_a_value_that_is_not_allowed_is_told_with_what_is(spec, value, problem):
-    assert spec.problem(value) == problem
-
-
-def test_ranges_stand_in_the_descriptor():
-    integer = ParameterSpec("a", 3, "", 1, 5).descriptor().integer_range[0]
-    assert (integer.from_value, integer.to_value, integer.step) == (1, 5, 0)
-    floating = ParameterSpec("a", 0.5, "", 0.0, 1.0).descriptor().floating_point_range[0]
-    assert (floating.from_value, floating.to_value) == (0.0, 1.0)
-    assert not ParameterSpec("a", True, "", 0, 1).descriptor().integer_range
 
 
 @pytest.mark.parametrize("names", [["camera"], ["front", "rear_left2"]])

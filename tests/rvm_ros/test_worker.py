@@ -1,6 +1,9 @@
-"""The worker gives the cameras of a moment to the engine as one batch."""
+"""The worker gives the cameras of a moment to the engine as one batch, and goes on whatever one of them does."""
 
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,10 +12,13 @@ import torch
 
 pytest.importorskip("rclpy")
 
-from rvm_ros.image_headers import ImageError
-from rvm_ros.worker import FAILURES, Received, Worker
+from rvm_model.camera_heads import Wanted
+from rvm_ros.camera_stream import Due, Frame, StreamSettings
+from rvm_ros.worker import FAILURES, Worker, WorkerSettings
 
 pytestmark = pytest.mark.ros
+TIMEOUT_S = 10.0
+INFO = SimpleNamespace(height=1, width=1, device="cpu", grid=(1, 1))
 
 
 class Recorded:
@@ -20,33 +26,68 @@ class Recorded:
 
     def __init__(self) -> None:
         self.batches: list[tuple[list[str], list[int]]] = []
-        self.states = SimpleNamespace(reset=lambda camera: self.reset.append(camera), age=lambda _: 0)
         self.reset: list[str] = []
-        self.rendered: list[str] = []
-        self.headless: list[str] = []
+        self.decayed: list[tuple[str, float]] = []
+        self.states = SimpleNamespace(
+            reset=self.reset.append, age=lambda _: 0, decay=lambda *each: self.decayed.append(each)
+        )
+        self.engine = SimpleNamespace(info=INFO)
         self.step_errors: list[Exception] = []
-        self.broken_heads: set[str] = set()
         self.unsound: set[str] = set()
 
     def prepare(self, frames):
-        return np.stack(list(frames.values()))
+        return torch.cat([torch.full((1, 1, 1, 3), int(image.flat[0])) for image in frames.values()])
 
     def encode(self, cameras, batch):
         if self.step_errors:
             raise self.step_errors.pop()
-        self.batches.append((cameras, batch[:, 0].tolist()))
-        return dict.fromkeys(cameras)
+        self.batches.append((cameras, batch[:, 0, 0, 0].tolist()))
+        return {camera: torch.zeros(2, 4) for camera in cameras}
 
     def sound(self, features):
         return {camera: camera not in self.unsound for camera in features}
 
-    def render(self, camera, *_):
-        if camera in self.broken_heads:
-            raise RuntimeError(f"heads of {camera}")
-        self.rendered.append(camera)
 
-    def forget_heads(self, camera):
-        self.headless.append(camera)
+class Heads:
+    """In place of CameraHeads: notes what is drawn; fails or waits where it is told to."""
+
+    def __init__(self) -> None:
+        self.drawn: list[int] = []
+        self.forgotten = 0
+        self.broken = False
+        self.gate: threading.Event | None = None
+
+    def draw(self, image, features, wanted):
+        if self.gate is not None:
+            assert self.gate.wait(TIMEOUT_S)
+        if self.broken:
+            raise RuntimeError("broken heads")
+        self.drawn.append(int(image.flat[0]))
+
+    def forget(self):
+        self.forgotten += 1
+
+
+class Port:
+    """In place of a CameraPort: somebody looks at pictures and features."""
+
+    def __init__(self) -> None:
+        self.sent: list[object] = []
+        self.broken = False
+
+    def check(self, message):
+        pass
+
+    def to_array(self, message):
+        return message.image
+
+    def wanted(self):
+        return Wanted(features=True, overlay=True)
+
+    def publish(self, outputs, header):
+        if self.broken:
+            raise RuntimeError("broken port")
+        self.sent.append(outputs)
 
 
 class Told(list):
@@ -61,172 +102,242 @@ class Told(list):
     warning = info = error
 
 
-@pytest.fixture
-def perception():
-    return Recorded()
+class Bench:
+    """A worker of cameras a, b and c with everything around it recorded."""
+
+    def __init__(self, **settings) -> None:
+        self.perception, self.told, self.resets = Recorded(), Told(), []
+        self.heads, self.ports = {c: Heads() for c in "abc"}, {c: Port() for c in "abc"}
+        self.worker = Worker(
+            dict.fromkeys("abc", self.perception),
+            self.heads,
+            self.ports,
+            dict.fromkeys("abc", StreamSettings()),
+            settings=WorkerSettings(**settings),
+            logger=self.told,
+            now_ns=lambda: 0,
+            on_reset=self.resets.append,
+            on_failure=pytest.fail,
+        )
+        self.perception.reset.clear()
+
+    def process(self, frames: dict[str, Frame]) -> None:
+        """Take frames in without the worker's threads."""
+        self.worker._process(self.perception, frames)
+
+    def counts(self, camera: str = "a"):
+        return self.worker.streams[camera].counts
 
 
 @pytest.fixture
-def told():
-    return Told()
+def bench():
+    return Bench()
 
 
 @pytest.fixture
-def worker(perception, told):
-    """A worker of cameras a, b and c, not started: tests take what it was given themselves."""
+def running():
+    """Function starting a bench's threads; they are ended."""
+    benches = []
 
-    def to_array(message):
-        if isinstance(message.frame, Exception):
-            raise message.frame
-        return message.frame
+    def start(**settings) -> Bench:
+        bench = Bench(**settings)
+        bench.worker.start()
+        benches.append(bench)
+        return bench
 
-    def check(message):
-        if message.header.stamp.sec > 1_000_000:
-            raise ImageError("got step 0")
+    yield start
+    for bench in benches:
+        for heads in bench.heads.values():
+            if heads.gate is not None:
+                heads.gate.set()
+        bench.worker.stop()
 
-    port = SimpleNamespace(check=check, to_array=to_array, wanted=lambda: None, publish=lambda *_: None)
-    return Worker(perception, dict.fromkeys("abc", port), max_gap_s=1.0, logger=told, on_failure=pytest.fail)
 
-
-def message(stamp_s, frame=0):
+def message(stamp_s: float, value: int = 0):
     nanoseconds = round(stamp_s * 1e9)
     stamp = SimpleNamespace(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
-    return SimpleNamespace(frame=np.array([frame]), header=SimpleNamespace(stamp=stamp))
+    header = SimpleNamespace(stamp=stamp, frame_id="front")
+    return SimpleNamespace(image=np.full((1, 1, 3), value, np.uint8), header=header)
 
 
-def broken(stamp_s, error):
-    result = message(stamp_s)
-    result.frame = error
-    return result
+def frame(stamp_s: float, value: int = 0, **due) -> Frame:
+    sent = message(stamp_s, value)
+    batch = torch.full((1, 1, 1, 3), value)
+    return Frame(sent, time.monotonic(), Due(**due), sent.image, batch, convert_s=0.0)
 
 
-def test_a_batch_has_the_same_order_whichever_camera_came_first(worker, perception):
-    for second, order in enumerate(("bca", "cab", "ca"), start=1):
-        worker._process({camera: Received(message(second, ord(camera)), 0.0) for camera in order})
-    assert [cameras for cameras, _ in perception.batches] == [["a", "b", "c"], ["a", "b", "c"], ["a", "c"]]
-    assert all([chr(frame) for frame in frames] == cameras for cameras, frames in perception.batches)
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
-def test_frames_that_a_slow_node_drops_are_no_pause_of_the_camera(worker):
-    for tenth in range(10, 50):
-        worker.put("a", message(tenth / 10))
-    assert worker._mailbox.take()["a"].reset == ""
-    assert worker.counts["a"].dropped == 39
-    worker._process({"a": Received(message(5.0), 0.0)})
-    assert worker.counts["a"].resets == 0
+def test_a_batch_has_the_same_order_whichever_camera_came_first(bench):
+    for order in ("bca", "cab", "ca"):
+        frames = {camera: frame(1.0, ord(camera)) for camera in order}
+        for perception, group in bench.worker._groups(frames):
+            bench.worker._process(perception, group)
+    assert [cameras for cameras, _ in bench.perception.batches] == [["a", "b", "c"], ["a", "b", "c"], ["a", "c"]]
+    assert all([chr(value) for value in values] == cameras for cameras, values in bench.perception.batches)
 
 
-def test_a_pause_of_the_camera_is_not_lost_with_the_frame_that_showed_it(worker):
-    for stamp_s in (1.0, 3.0, 3.1):
-        worker.put("a", message(stamp_s))
-    received = worker._mailbox.take()
-    assert received["a"].reset == "gap"
-    assert received["a"].message.header.stamp.sec == 3
-    worker._process(received)
-    assert (worker.counts["a"].resets, worker.counts["a"].last_reset) == (1, "gap")
+def test_cameras_of_different_input_sizes_go_through_their_own_engines(bench):
+    other = Recorded()
+    bench.worker.swap({"a": bench.perception, "b": other, "c": bench.perception}, bench.heads)
+    for perception, group in bench.worker._groups({camera: frame(1.0) for camera in "cba"}):
+        bench.worker._process(perception, group)
+    assert [cameras for cameras, _ in bench.perception.batches] == [["a", "c"]]
+    assert [cameras for cameras, _ in other.batches] == [["b"]]
 
 
-def test_nonsense_replaces_no_good_image_and_its_stamp_is_not_believed(worker, told):
-    worker.put("a", message(1.0))
-    worker.put("a", message(2_000_000.0))
-    worker.put("a", message(1.1))
-    assert worker._mailbox.take()["a"].reset == ""
-    assert (worker.counts["a"].refused, worker.counts["a"].dropped) == (1, 1)
-    assert told == ["image refused: got step 0 (1 refused so far)"]
+def test_a_frame_that_was_prepared_for_another_engine_is_prepared_again(bench):
+    bench.process({"a": Frame(message(1.0, 7), 0.0, Due(), message(1.0, 7).image, torch.zeros(1, 5, 5, 3), 0.0)})
+    assert bench.perception.batches == [(["a"], [7])]
 
 
-def test_what_was_there_already_is_counted_and_not_processed(worker):
-    for stamp_s in (1.0, 1.1, 1.1, 1.05):
-        worker.put("a", message(stamp_s))
-    assert worker._mailbox.take()["a"].message.header.stamp.nanosec == 100_000_000
-    counts = worker.counts["a"]
-    assert (counts.received, counts.dropped, counts.duplicates, counts.late) == (4, 1, 1, 1)
+def test_a_reset_that_is_due_comes_before_the_frame_and_is_told(bench):
+    bench.process({"a": frame(1.0), "b": frame(1.0)})
+    bench.process({"a": frame(4.0, reset="gap"), "b": frame(1.1)})
+    assert (bench.perception.reset, bench.resets) == (["a"], ["a"])
+    counts = bench.counts()
+    assert (counts.last_reset, counts.last_reset_ns, counts.resets) == ("gap", 4 * 10**9, {"gap": 1})
 
 
-@pytest.mark.parametrize("error", [ImageError("got step 1"), MemoryError(), RuntimeError("foreign code")])
-def test_an_image_that_cannot_be_decoded_is_refused_and_the_other_cameras_go_on(worker, perception, told, error):
-    worker._process({"a": Received(broken(1.0, error), 0.0), "b": Received(message(1.0), 0.0)})
-    assert [cameras for cameras, _ in perception.batches] == [["b"]]
-    assert worker.counts["a"].refused == 1
-    assert str(error) in told[-1]
-    assert ("Traceback" in told[-1]) == (not isinstance(error, ImageError)), "where to look for what nobody expected"
+def test_a_state_fades_for_the_time_that_was_not_seen():
+    bench = Bench(decay_half_life_s=2.0)
+    bench.process({"a": frame(1.0, decay_s=4.0)})
+    assert bench.perception.decayed == [("a", 0.25)]
+    assert bench.perception.reset == []
 
 
-def test_a_camera_that_was_not_seen_for_long_starts_anew(worker):
-    def put_and_process(item):
-        worker.put("a", item)
-        worker._process(worker._mailbox.take())
-
-    put_and_process(message(1.0))
-    for tenth in range(11, 15):
-        put_and_process(broken(tenth / 10, ImageError("cut off")))
-    put_and_process(message(1.5))
-    assert worker.counts["a"].resets == 0, "half a second was not seen"
-    for tenth in range(16, 30):
-        put_and_process(broken(tenth / 10, ImageError("cut off")))
-    put_and_process(message(3.0))
-    assert (worker.counts["a"].resets, worker.counts["a"].last_reset) == (1, "gap")
-    put_and_process(message(3.1))
-    assert worker.counts["a"].resets == 1
+def test_the_time_between_the_frames_of_a_state_is_kept(bench):
+    for stamp_s, reset in ((1.0, ""), (1.5, ""), (9.0, "gap"), (9.25, "")):
+        bench.process({"a": frame(stamp_s, reset=reset)})
+    assert bench.counts().intervals.summary()["max"] == 0.5
+    assert bench.counts().intervals.summary()["p50"] == 0.375
 
 
-def both(stamp_s):
-    return {camera: Received(message(stamp_s), 0.0) for camera in "ab"}
-
-
-def test_a_step_that_fails_costs_the_frames_and_the_states_and_no_more(worker, perception, told, monkeypatch):
+def test_a_step_that_fails_costs_the_frames_and_the_states_and_no_more(bench, monkeypatch):
     monkeypatch.setattr("rvm_ros.worker.PAUSE_S", 0.001)
-    perception.reset.clear()
-    perception.step_errors = [torch.OutOfMemoryError("2 GB")] * (FAILURES - 1)
+    bench.perception.step_errors = [torch.OutOfMemoryError("2 GB")] * (FAILURES - 1)
     for index in range(FAILURES - 1):
-        worker._process(both(1 + 0.1 * index))
-    assert perception.rendered == []
-    assert perception.reset == ["a", "b"] * (FAILURES - 1)
-    assert (worker.counts["a"].failed, worker.counts["a"].last_reset) == (FAILURES - 1, "engine failed")
-    assert any("frame lost" in line and "2 GB" in line for line in told)
-    worker._process(both(2.0))
-    assert perception.rendered == ["a", "b"]
-    perception.step_errors = [RuntimeError("again")] * (FAILURES - 1)
+        bench.process({camera: frame(1 + 0.1 * index) for camera in "ab"})
+    assert bench.counts()["processed"] == 0
+    assert bench.perception.reset == ["a", "b"] * (FAILURES - 1)
+    assert (bench.counts()["failed"], bench.counts().last_reset) == (FAILURES - 1, "engine failed")
+    assert any("frame lost" in line and "2 GB" in line for line in bench.told)
+    bench.process({camera: frame(2.0) for camera in "ab"})
+    assert bench.counts()["processed"] == 1
+    bench.perception.step_errors = [RuntimeError("again")] * (FAILURES - 1)
     for index in range(FAILURES - 1):
-        worker._process(both(3 + 0.1 * index))  # They are counted anew.
+        bench.process({"a": frame(3 + 0.1 * index)})  # They are counted anew.
 
 
-def test_steps_that_go_on_failing_end_the_worker(worker, perception, monkeypatch):
+def test_steps_that_go_on_failing_end_the_worker(bench, monkeypatch):
     monkeypatch.setattr("rvm_ros.worker.PAUSE_S", 0.001)
-    perception.step_errors = [RuntimeError("broken")] * FAILURES
+    bench.perception.step_errors = [RuntimeError("broken")] * FAILURES
     for index in range(FAILURES - 1):
-        worker._process(both(1 + 0.1 * index))
+        bench.process({"a": frame(1 + 0.1 * index)})
     with pytest.raises(RuntimeError, match="broken"):
-        worker._process(both(2.0))
+        bench.process({"a": frame(2.0)})
 
 
-def test_a_pause_after_a_failed_step_does_not_hold_up_the_end(worker, perception, monkeypatch):
+def test_a_pause_after_a_failed_step_does_not_hold_up_the_end(running, monkeypatch):
     monkeypatch.setattr("rvm_ros.worker.PAUSE_S", 60)
-    perception.step_errors = [RuntimeError("broken")]
-    worker.start()
-    worker.put("a", message(1.0))
-    deadline = time.monotonic() + 10
-    while not worker.counts["a"].failed and time.monotonic() < deadline:
-        time.sleep(0.01)
-    worker.stop()
-    assert time.monotonic() < deadline
+    bench = running()
+    bench.perception.step_errors = [RuntimeError("broken")]
+    bench.worker.put("a", message(1.0))
+    until(lambda: bench.counts()["failed"])
+    start_s = time.monotonic()
+    bench.worker.stop()
+    assert time.monotonic() - start_s < TIMEOUT_S
 
 
-def test_features_that_are_not_finite_start_that_camera_anew_and_are_not_sent(worker, perception, told):
-    perception.reset.clear()
-    perception.unsound = {"a"}
-    worker._process(both(1.0))
-    assert perception.rendered == ["b"]
-    assert perception.reset == ["a"]
-    assert (worker.counts["a"].failed, worker.counts["a"].last_reset) == (1, "not finite")
-    assert worker.counts["a"].processed == 0
-    assert any("not finite" in line for line in told)
+def test_features_that_are_not_finite_start_that_camera_anew_and_are_not_sent(bench):
+    bench.perception.unsound = {"a"}
+    bench.process({camera: frame(1.0) for camera in "ab"})
+    assert (bench.ports["a"].sent, len(bench.ports["b"].sent)) == ([], 1)
+    assert bench.perception.reset == ["a"]
+    assert (bench.counts()["failed"], bench.counts().last_reset, bench.counts()["processed"]) == (1, "not finite", 0)
+    assert any("not finite" in line for line in bench.told)
 
 
-def test_heads_that_fail_cost_one_frame_of_one_camera(worker, perception, told):
-    perception.reset.clear()
-    perception.broken_heads = {"a"}
-    worker._process(both(1.0))
-    assert (perception.rendered, perception.headless, perception.reset) == (["b"], ["a"], [])
-    assert worker.counts["a"].failed == 1
-    assert "heads of a" in told[-1]
+def test_outputs_that_cannot_be_sent_cost_one_frame_of_one_camera(bench):
+    bench.ports["a"].broken = True
+    bench.process({camera: frame(1.0) for camera in "ab"})
+    assert (bench.counts("a")["failed"], bench.counts("b")["failed"]) == (1, 0)
+    assert bench.perception.reset == []
+    assert "broken port" in bench.told[-1]
+
+
+def test_heads_that_fail_cost_the_pictures_of_one_camera(running):
+    bench = running()
+    bench.heads["a"].broken = True
+    for camera in "ab":
+        bench.worker.put(camera, message(1.0, 5))
+    until(lambda: bench.heads["b"].drawn and bench.heads["a"].forgotten)
+    assert (bench.counts("a")["failed"], bench.counts("b")["failed"]) == (1, 0)
+    assert (bench.counts("a")["processed"], bench.perception.reset) == (1, [])
+    assert any("broken heads" in line for line in bench.told)
+
+
+def test_pictures_that_take_long_hold_up_neither_their_camera_nor_others(running):
+    bench = running()
+    bench.heads["a"].gate = threading.Event()
+    for index in range(5):
+        for camera in "ab":
+            bench.worker.put(camera, message(1 + 0.1 * index, index))
+        until(lambda done=index + 1: all(bench.counts(camera)["processed"] == done for camera in "ab"))
+    until(lambda: 4 in bench.heads["b"].drawn)
+    assert bench.heads["a"].drawn == []
+    bench.heads["a"].gate.set()
+    until(lambda: bench.heads["a"].drawn == [0, 4])
+    assert bench.counts("a")["pictures_dropped"] == 3
+
+
+def test_where_every_frame_counts_the_engine_waits_for_the_pictures(running):
+    bench = running(every=True, queue_length=10)
+    bench.heads["a"].gate = threading.Event()
+    for index in range(6):
+        bench.worker.put("a", message(1 + 0.1 * index, index))
+    until(lambda: bench.counts()["processed"] == 3)  # One is drawn, one waits for that, and one for room.
+    bench.heads["a"].gate.set()
+    until(lambda: bench.heads["a"].drawn == list(range(6)))
+    assert (bench.counts()["dropped"], bench.counts()["pictures_dropped"]) == (0, 0)
+
+
+def test_the_stages_of_a_frame_add_up_to_its_latency(running):
+    bench = running()
+    bench.worker.put("a", message(1.0))
+    until(lambda: bench.counts().latency.summary())
+    summary = bench.counts().latency.summary()
+    stages = sum(summary[f"{stage}_max_ms"] for stage in ("wait", "convert", "engine", "heads", "publish"))
+    assert stages == pytest.approx(summary["latency_max_ms"])
+    assert summary["wait_max_ms"] >= 0
+
+
+def test_an_action_runs_between_frames_when_the_pictures_are_done(running):
+    bench = running()
+    bench.heads["a"].gate = threading.Event()
+    bench.worker.put("a", message(1.0, 5))
+    until(lambda: bench.counts()["processed"])
+    drawn = bench.worker.between_frames(lambda: list(bench.heads["a"].drawn))
+    with pytest.raises(FutureTimeoutError):
+        drawn.result(timeout=0.1)
+    bench.heads["a"].gate.set()
+    assert drawn.result(timeout=TIMEOUT_S) == [5]
+
+
+def test_who_asked_for_an_action_is_told_what_it_raised_and_the_worker_goes_on(running):
+    bench = running()
+    with pytest.raises(ZeroDivisionError):
+        bench.worker.between_frames(lambda: 1 / 0).result(timeout=TIMEOUT_S)
+    bench.worker.put("a", message(1.0))
+    until(lambda: bench.counts()["processed"])
+
+
+def test_an_action_that_did_not_begin_is_cancelled_with_the_worker(bench):
+    future = bench.worker.between_frames(lambda: None)
+    bench.worker.stop()
+    assert future.cancelled()

@@ -5,9 +5,12 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
+from torch import Tensor
 
+from rvm_model.camera_heads import CameraHeads, HeadsConfig, Wanted, tensors
 from rvm_model.engines import Engine
-from rvm_model.perception import Perception, PerceptionConfig, Wanted
+from rvm_model.perception import Perception
 from rvm_training.benchmark.timing import Timing, interleaved, synchronizer
 
 STEP = "engine step"
@@ -30,19 +33,32 @@ def shares(engine: Engine, camera: tuple[int, int], rounds: int) -> dict[str, Ti
     Returns:
         Part to its time; `all` is resize and all heads together, without the step.
     """
-    perception = Perception(engine, PerceptionConfig())
+    perception, heads = Perception(engine), CameraHeads(engine.info, HeadsConfig())
     image = np.random.default_rng(0).integers(0, 256, (*camera, 3), np.uint8)
     batch = perception.prepare({"a": image})
     features = perception.encode(["a"], batch)["a"].clone()
     everything = Wanted(features=True, cls_token=True, pca=True, segmentation=True, overlay=True)
+
+    def prepare_and_render() -> None:
+        perception.prepare({"a": image})
+        _render(heads, image, features, everything)
+
     return interleaved(
         {
             STEP: lambda: perception.encode(["a"], batch),
             "resize": lambda: perception.prepare({"a": image}),
-            **{name: partial(perception.render, "a", image, features, wanted) for name, wanted in PARTS.items()},
-            "all": lambda: (perception.prepare({"a": image}), perception.render("a", image, features, everything)),
+            **{name: partial(_render, heads, image, features, wanted) for name, wanted in PARTS.items()},
+            "all": prepare_and_render,
         },
         rounds,
         synchronizer(engine.info.device),
         what="shares",
     )
+
+
+def _render(heads: CameraHeads, image: npt.NDArray[np.uint8], features: Tensor, wanted: Wanted) -> None:
+    """All that the node does with one frame's features."""
+    if wanted.tensors:
+        tensors(heads.info, features, wanted)
+    if wanted.pictures:
+        heads.draw(image, features, wanted)

@@ -1,0 +1,277 @@
+"""One camera's messages on their way to the engine: judged as they arrive, decoded later in a thread of their own."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from rclpy.impl.rcutils_logger import RcutilsLogger
+from torch import Tensor
+
+from rvm_ros.camera_port import CameraMessage, CameraPort
+from rvm_ros.continuity import Continuity, Transition
+from rvm_ros.counts import CameraCounts
+from rvm_ros.image_headers import ImageError
+from rvm_ros.rate_limit import RateLimit
+
+LOG_PERIOD_S = 5.0
+"""A camera that sends nothing but garbage is told of this often, not at its frame rate."""
+KINDS = 100
+"""Most kinds of lines that are told apart."""
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """How one camera's frames are judged; may be replaced while frames arrive."""
+
+    max_gap_s: float = 1.0
+    """A longer pause between stamps is a gap."""
+    on_gap: str = "reset"
+    """`reset`, `continue`, or `decay`."""
+    max_rate_hz: float = 0.0
+    """Frames per second that are taken at most; 0 takes all."""
+    max_age_s: float = 0.0
+    """Frames older than this on arrival are not taken; 0 takes all."""
+    frame_id: str = ""
+    """The only frame_id that is taken; empty takes any."""
+
+
+@dataclass(frozen=True)
+class Due:
+    """What has to happen to the state before a frame goes in."""
+
+    reset: str = ""
+    """Why it starts anew; empty where it goes on."""
+    decay_s: float = 0.0
+    """Seconds of pauses that it has to fade for."""
+
+    def then(self, newer: Due) -> Due:
+        """This and what became due after it."""
+        return newer if newer.reset else Due(self.reset, self.decay_s + newer.decay_s)
+
+
+@dataclass(frozen=True)
+class Received:
+    """A message that may go in."""
+
+    message: CameraMessage
+    at_s: float
+    """time.monotonic() at arrival."""
+    due: Due = Due()
+
+    def over(self, newer: Received) -> Received:
+        """The newer one in place of this, with what this one owed."""
+        return dataclasses.replace(newer, due=self.due.then(newer.due))
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A decoded message."""
+
+    message: CameraMessage
+    at_s: float
+    """time.monotonic() at arrival."""
+    due: Due
+    image: npt.NDArray[np.uint8]
+    """RGB [H, W, 3]."""
+    batch: Tensor
+    """uint8 [1, h, w, 3], resized for the engine, on its device."""
+    convert_s: float
+    """Seconds that this took."""
+
+    @property
+    def stamp_ns(self) -> int:
+        """Acquisition time; 0 where the driver does not stamp."""
+        return stamp_ns(self.message)
+
+    def over(self, newer: Frame) -> Frame:
+        """The newer one in place of this, with what this one owed."""
+        return dataclasses.replace(newer, due=self.due.then(newer.due))
+
+
+class CameraStream:
+    """Judges and decodes. `arrive` belongs to the executor's thread, `decode` to the camera's own."""
+
+    def __init__(
+        self,
+        port: CameraPort,
+        settings: StreamSettings,
+        prepare: Callable[[npt.NDArray[np.uint8]], Tensor],
+        logger: RcutilsLogger,
+        now_ns: Callable[[], int],
+    ) -> None:
+        """Start without a frame.
+
+        Args:
+            port: knows how the camera's messages are decoded.
+            settings: how they are judged.
+            prepare: resizes an image [H, W, 3] to the engine's batch of one.
+            logger: the camera's own: rclpy throttles per logger and line, and no camera may silence another.
+            now_ns: the node's clock, which is the simulation's where it follows one.
+        """
+        self.settings = settings
+        self.counts = CameraCounts()
+        self._port = port
+        self._prepare = prepare
+        self._logger = logger
+        self._now_ns = now_ns
+        self._continuity = Continuity()
+        self._limit = RateLimit()
+        self._frame_id: str | None = None
+        self._told: dict[str, float] = {}
+        self._telling = threading.Lock()
+        # What frames owed that did not go in: left out on arrival, and not to be decoded.
+        self._left_out = Due()
+        self._unseen = Due()
+        self._blind = False
+        self._seen_ns = 0
+        self._shape: tuple[int, ...] | None = None
+
+    def arrive(self, message: CameraMessage) -> Received | None:
+        """Judge a message; None where it does not go in.
+
+        Whether the camera goes on is decided here, by the stamp of every message that arrives and is no nonsense: a
+        slow node drops frames, and that is no pause of the camera. Nonsense replaces no good image either.
+        """
+        settings, now_s = self.settings, time.monotonic()
+        self.counts.add("received")
+        self.counts.arrivals.note(now_s)
+        try:
+            self._port.check(message)
+            self._check_frame_id(message.header.frame_id, settings.frame_id)
+        except Exception as error:
+            self.refuse(error)
+            return None
+        taken_ns = stamp_ns(message)
+        if settings.max_age_s > 0 and taken_ns and (age_s := (self._now_ns() - taken_ns) / 1e9) > settings.max_age_s:
+            self.counts.add("stale")
+            self.tell(
+                "stale",
+                f"image left out: it was {age_s:.3f} s old on arrival, max_age is {settings.max_age_s}; is the clock "
+                "of its machine the same as here?",
+            )
+            return None
+        verdict = self._continuity.check(taken_ns, now_s=now_s, max_gap_s=settings.max_gap_s)
+        if self._skip(verdict.transition):
+            return None
+        due = self._left_out.then(self._due(verdict.transition, verdict.dt_s, message.header.frame_id))
+        self._left_out = Due()
+        if due.reset:
+            self._limit.forget()
+        if not self._limit.takes(taken_ns or int(now_s * 1e9), settings.max_rate_hz):
+            self.counts.add("limited")
+            self._left_out = due
+            return None
+        return Received(message, now_s, due)
+
+    def start_anew(self, reason: str) -> None:
+        """Executor's thread: let the next frame start the state anew, and judge nothing by those before it."""
+        self._continuity.forget()
+        self._left_out = Due(reset=reason)
+
+    def go_on(self) -> None:
+        """Executor's thread: let the next frame go on from the state as it is, whatever its stamp."""
+        self._continuity.forget()
+        self._left_out = Due()
+
+    def decode(self, received: Received) -> Frame | None:
+        """Decode a message; None where it cannot be."""
+        start_s = time.monotonic()
+        due = self._unseen.then(received.due)
+        try:
+            image = self._port.to_array(received.message)
+            batch = self._prepare(image)
+        except Exception as error:
+            self._blind, self._unseen = True, due
+            self.refuse(error)
+            return None
+        due = self._after_blindness(stamp_ns(received.message), due)
+        if self._shape not in (None, image.shape):
+            due = Due(reset="image size changed")
+        self._unseen, self._shape = Due(), image.shape
+        return Frame(received.message, received.at_s, due, image, batch, time.monotonic() - start_s)
+
+    def refuse(self, error: Exception) -> None:
+        """Count and tell an image that cannot be used: whatever is wrong with it is nothing to the other cameras."""
+        count = self.counts.add("refused")
+        known = isinstance(error, ImageError)
+        told = str(error) if known else "".join(traceback.format_exception(error))
+        # By kind, so that none hides another: the text without what differs from message to message.
+        kind = re.sub(r"'[^']*'|\d+", "", told)[:80] if known else type(error).__name__
+        self.tell(f"refused: {kind}", f"image refused: {told} ({count} refused so far)")
+
+    def lose(self, why: str, kind: str) -> None:
+        """Count and tell a frame that was lost to an error of ours."""
+        count = self.counts.add("failed")
+        self.tell(f"failed: {kind}", f"frame lost ({count} so far): {why}")
+
+    def tell_reset(self, reason: str, age: int) -> None:
+        """Log that the state was started anew."""
+        if self._is_time(f"reset: {reason}"):
+            self._logger.info(f"state reset after {age} frames: {reason}")
+
+    def tell(self, kind: str, text: str) -> None:
+        """Log an error, unless one of its kind was logged just before."""
+        if self._is_time(kind):
+            self._logger.error(text)
+
+    def _is_time(self, kind: str) -> bool:
+        # Not rclpy's own throttle, which goes by the system's clock: that may be set back, and lines would be missing.
+        now_s = time.monotonic()
+        with self._telling:
+            if kind not in self._told and len(self._told) >= KINDS:
+                kind = "other"  # Hostile messages may find kinds without end.
+            if now_s - self._told.get(kind, -math.inf) < LOG_PERIOD_S:
+                return False
+            self._told[kind] = now_s
+            return True
+
+    def _check_frame_id(self, got: str, expected: str) -> None:
+        if expected and got != expected:
+            raise ImageError(
+                f"got frame_id {got!r}, expected {expected!r}, this camera's; is it another camera's topic?"
+            )
+
+    def _skip(self, transition: Transition) -> bool:
+        if transition is Transition.UNSTAMPED:
+            self._logger.warning(
+                "stamps are zero, so gaps and loops cannot be seen; let the driver stamp its images", once=True
+            )
+        if transition.skips:
+            self.counts.add("duplicates" if transition is Transition.DUPLICATE else "late")
+        return transition.skips
+
+    def _due(self, transition: Transition, dt_s: float, frame_id: str) -> Due:
+        before, self._frame_id = self._frame_id, frame_id
+        if transition.rewinds:
+            return Due(reset=transition.value)
+        if before not in (None, frame_id):
+            return Due(reset="frame_id changed")
+        return self._gap(dt_s) if transition is Transition.GAP else Due()
+
+    def _gap(self, dt_s: float) -> Due:
+        self.counts.add("gaps")
+        on_gap = self.settings.on_gap
+        if on_gap == "reset":
+            return Due(reset=Transition.GAP.value)
+        return Due(decay_s=dt_s) if on_gap == "decay" else Due()
+
+    def _after_blindness(self, seen_ns: int, due: Due) -> Due:
+        """Frames came all the while, but none that could be seen: a gap for the state."""
+        dt_s = (seen_ns - self._seen_ns) / 1e9 if self._blind and self._seen_ns and seen_ns else 0.0
+        self._blind, self._seen_ns = False, seen_ns
+        return due.then(self._gap(dt_s)) if dt_s > self.settings.max_gap_s and not due.reset else due
+
+
+def stamp_ns(message: CameraMessage) -> int:
+    """Acquisition time of a message in nanoseconds."""
+    stamp = message.header.stamp
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)

@@ -1,0 +1,52 @@
+"""Answers that take their time: a service's callback waits for them while the executor goes on with its frames."""
+
+from __future__ import annotations
+
+import threading
+import types
+from collections.abc import Callable, Generator
+from concurrent.futures import CancelledError, Future
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+def in_thread(name: str, function: Callable[[], Result]) -> Future[Result]:
+    """Run a function in a thread of its own, which does not hold up the process's end."""
+    future: Future[Result] = Future()
+    future.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:  # Whoever waits is told.
+            future.set_exception(error)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return future
+
+
+async def result(future: Future[Result], wake: Callable[[], object]) -> Result:
+    """What a future gives, in a callback of an rclpy executor, which runs callbacks of other groups meanwhile.
+
+    Args:
+        future: what is waited for.
+        wake: wakes the executor, which by itself looks here only when it has something else to do.
+
+    Raises:
+        RuntimeError: it was cancelled, for what was to give it has ended.
+        Exception: whatever the future was given.
+    """
+    future.add_done_callback(lambda _: wake())
+    while not future.done():
+        await _turn()
+    try:
+        return future.result()
+    except CancelledError as error:
+        raise RuntimeError("the node was deactivated meanwhile") from error
+
+
+@types.coroutine
+def _turn() -> Generator[None, None, None]:
+    """Come back at the executor's next turn."""
+    yield

@@ -1,0 +1,138 @@
+"""The node's services. None takes a path or a name from whoever calls: those are parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from std_srvs.srv import Trigger
+
+from rvm_model.snapshot import CameraSnapshot, SnapshotError, load_snapshot, save_snapshot
+from rvm_ros.deferred import in_thread, result
+
+if TYPE_CHECKING:
+    from rvm_ros.perception_node import PerceptionNode
+
+Result = TypeVar("Result")
+Answer = Callable[[], Coroutine[Any, Any, str]]
+
+
+class RefusedError(Exception):
+    """What was asked for cannot be done now; the message says why and what to do."""
+
+
+class Services:
+    """`~/reset_state`, `~/save_state`, `~/load_state` and `~/reload_engine`, all std_srvs/Trigger."""
+
+    def __init__(self, node: PerceptionNode) -> None:
+        """Offer them."""
+        self._node = node
+        # Their own: frames, and what an answer waits for, come through while one of them is being answered.
+        self._group = MutuallyExclusiveCallbackGroup()
+        for name, answer in (
+            ("reset_state", self._reset_state),
+            ("save_state", self._save_state),
+            ("load_state", self._load_state),
+            ("reload_engine", self._reload_engine),
+        ):
+            callback = _answering(node, name, answer)
+            node.create_service(Trigger, f"~/{name}", callback, callback_group=self._group)
+
+    async def _reset_state(self) -> str:
+        """Start every camera's state anew before its next frame."""
+        node = self._node
+        worker = node.worker
+        if worker is None:
+            raise RefusedError("not active: got no state to reset; activate the node first")
+        await self._result(worker.between_frames(lambda: worker.reset("requested")))
+        return f"the states of {', '.join(node.cameras)} start anew with their next frame"
+
+    async def _save_state(self) -> str:
+        """Write what every camera remembers to the file of `state_file`."""
+        node, path = self._node, self._state_file()
+        worker = node.worker
+        if worker is None:
+            raise RefusedError("not active: got no state to save; activate the node first")
+
+        def remember() -> dict[str, CameraSnapshot]:
+            remembered = {}
+            for camera in node.cameras:
+                perception = worker.perception(camera)
+                state = perception.states.get(camera)
+                if state is not None:
+                    remembered[camera] = CameraSnapshot(
+                        state,
+                        perception.states.age(camera),
+                        perception.engine.info.digest,
+                        worker.heads(camera).remember(),
+                    )
+            return remembered
+
+        cameras = await self._result(worker.between_frames(remember))
+        if not cameras:
+            raise RefusedError("no camera has a state yet; send frames first")
+        # Not between two frames: a disk takes its time.
+        await self._result(in_thread("save_state", lambda: save_snapshot(path, cameras)))
+        ages = ", ".join(f"{camera} ({each.age} frames)" for camera, each in cameras.items())
+        return f"saved {ages} to {path}"
+
+    async def _load_state(self) -> str:
+        """Go on from what the file of `state_file` holds."""
+        node, path = self._node, self._state_file()
+        worker = node.worker
+        if worker is None:
+            raise RefusedError("not active: there is nothing that could go on; activate the node first")
+        engines = {camera: worker.perception(camera).engine.info.digest for camera in node.cameras}
+        cameras = await self._result(in_thread("load_state", lambda: load_snapshot(path, engines)))
+
+        def recall() -> None:
+            for camera, remembered in cameras.items():
+                perception = worker.perception(camera)
+                if perception.engine.info.digest != remembered.engine:
+                    raise SnapshotError(f"the engine of camera {camera} was changed meanwhile; load again")
+            for camera, remembered in cameras.items():
+                worker.heads(camera).recall(remembered.heads)
+                worker.perception(camera).states.put(camera, remembered.state, remembered.age)
+
+        for camera in cameras:
+            worker.streams[camera].go_on()
+        await self._result(worker.between_frames(recall))
+        for camera in cameras:
+            node.tell_status(camera)
+        ages = ", ".join(f"{camera} ({each.age} frames)" for camera, each in cameras.items())
+        return f"{ages} go on from {path}"
+
+    async def _reload_engine(self) -> str:
+        """Load the engine of the parameters `engine` and `model` anew beside the one that runs, and change over."""
+        if self._node.loaded is None:
+            raise RefusedError("not configured: got no engine to load anew; configure the node first")
+        return await self._result(self._node.reload.begin())
+
+    async def _result(self, future: Future[Result]) -> Result:
+        executor = self._node.executor
+        assert executor is not None, "it runs this"
+        return await result(future, executor.wake)
+
+    def _state_file(self) -> Path:
+        name = self._node.get_parameter("state_file").value
+        if not name:
+            raise RefusedError("no file is given for states; start the node with the parameter state_file")
+        return Path(name).expanduser().absolute()
+
+
+def _answering(node: PerceptionNode, name: str, answer: Answer) -> Callable[..., Coroutine[Any, Any, Trigger.Response]]:
+    """A service callback that gives an answer or the reason why there is none."""
+
+    async def on_request(_request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        try:
+            response.message = await answer()
+            response.success = True
+        except (RefusedError, ValueError, OSError, RuntimeError) as error:
+            response.message = str(error)
+            node.get_logger().error(f"{name} failed: {error}")
+        return response
+
+    return on_request

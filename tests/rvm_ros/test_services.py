@@ -1,0 +1,300 @@
+"""Saving, loading, starting anew and changing the engine of a node that runs, by its services and parameters."""
+
+from __future__ import annotations
+
+import json
+import resource
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("rclpy")
+
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header, String
+from std_srvs.srv import Trigger
+
+from rvm_model import RVM, load_checkpoint, save_checkpoint
+from rvm_ros import reload
+from rvm_ros.outgoing import array_to_image, msg_to_features
+from rvm_ros.perception_node import PerceptionNode
+
+pytestmark = pytest.mark.ros
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class Robot:
+    """An active node in this process, what it sends, and a camera before it."""
+
+    def __init__(self, client, **parameters) -> None:
+        self.client = client
+        self.node = PerceptionNode(
+            parameter_overrides=[Parameter(name.replace("__", "."), value=value) for name, value in parameters.items()]
+        )
+        client.executor.add_node(self.node)
+        self.node.trigger_configure()
+        self.node.trigger_activate()
+        assert self.node.worker is not None
+        camera = self.node.cameras[0]
+        self.outputs = {
+            name: client.subscribe(Image, f"/perception/{camera}/{name}")
+            for name in ("features", "segmentation", "pca")
+        }
+        self.status: list[String] = client.subscribe(String, f"/perception/{camera}/status", LATCHED)
+        publishers = self.node.ports[camera]._publishers
+        client.wait_for(lambda: all(publishers[name].get_subscription_count() for name in self.outputs), "subscribers")
+
+    def see(self, stamp_s: float, seed: int) -> dict[str, np.ndarray]:
+        """Send a frame as the camera would, and return what comes of it."""
+        for received in self.outputs.values():
+            received.clear()
+        pixels = np.random.default_rng(seed).integers(0, 256, (60, 70, 3), np.uint8)
+        message = array_to_image(pixels, Header(), "rgb8")
+        message.header.stamp.sec, message.header.stamp.nanosec = int(stamp_s), round(stamp_s % 1 * 1e9)
+        self.node._on_image(self.node.cameras[0], message)
+        self.client.wait_for(lambda: all(self.outputs.values()), "outputs")
+        result = {name: np.array(received[-1].data) for name, received in self.outputs.items()}
+        result["features"] = msg_to_features(self.outputs["features"][-1]).copy()
+        return result
+
+    def end(self) -> None:
+        """As a process ends; a second call does nothing."""
+        if self.node in self.client.executor.get_nodes():
+            self.client.executor.remove_node(self.node)
+            self.node.trigger_shutdown()
+            self.node.destroy_node()
+
+    def ask(self, service: str) -> Trigger.Response:
+        return self.client.call(Trigger, f"/perception/{service}", Trigger.Request())
+
+    def told(self) -> dict:
+        """The latest latched status."""
+        self.client.wait_for(lambda: self.status, "a status")
+        return json.loads(self.status[-1].data)
+
+    def wait_for_status(self, condition) -> dict:
+        self.client.wait_for(lambda: self.status and condition(self.told()), "the status")
+        return self.told()
+
+
+@pytest.fixture
+def robot(client, tiny_checkpoint, tmp_path):
+    """Function starting a node with the tiny network and given parameters."""
+    started = []
+
+    def start(**parameters) -> Robot:
+        own = {
+            "model": str(tiny_checkpoint),
+            "engine": "torch",
+            "image_size": [32, 48],
+            "clusters": 3,
+            "threads": 1,
+            "device": "cpu",
+            "state_file": str(tmp_path / "state.safetensors"),
+        }
+        robot = Robot(client, **{**own, **parameters})
+        started.append(robot)
+        return robot
+
+    threads = torch.get_num_threads()
+    yield start
+    for each in started:
+        each.end()
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def other_checkpoint(tiny_checkpoint, tmp_path):
+    """The same network with other weights."""
+    torch.manual_seed(5)
+    save_checkpoint(RVM(load_checkpoint(tiny_checkpoint).config), tmp_path / "other.safetensors")
+    return tmp_path / "other.safetensors"
+
+
+def same(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> bool:
+    return all(np.array_equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_a_restart_from_a_snapshot_is_the_uninterrupted_run_to_the_last_bit(robot, engine):
+    first = robot(engine=engine)
+    for index in range(4):
+        first.see(10 + 0.1 * index, index)
+    response = first.ask("save_state")
+    assert response.success, response.message
+    assert "camera (4 frames)" in response.message
+    uninterrupted = [first.see(10.4 + 0.1 * index, 10 + index) for index in range(3)]
+    first.end()
+    again = robot(engine=engine)
+    again.see(500.0, 99)  # It saw something else meanwhile, at another time.
+    response = again.ask("load_state")
+    assert response.success, response.message
+    assert again.wait_for_status(lambda told: told["state_age"] == 4)["engine"].startswith("sha256:")
+    restarted = [again.see(900.4 + 0.1 * index, 10 + index) for index in range(3)]
+    assert all(same(a, b) for a, b in zip(uninterrupted, restarted, strict=True))
+    assert again.told()["resets"] == {}
+
+
+def test_a_snapshot_of_another_engine_is_refused_and_the_state_goes_on(robot, other_checkpoint):
+    first = robot()
+    first.see(10.0, 0)
+    assert first.ask("save_state").success
+    first.end()
+    other = robot(model=str(other_checkpoint))
+    other.see(10.0, 0)
+    response = other.ask("load_state")
+    assert not response.success
+    assert "a state means nothing to another engine" in response.message
+    assert other.node.worker.perception("camera").states.age("camera") == 1
+
+
+def test_nothing_is_saved_or_loaded_where_no_file_is_given(robot):
+    node = robot(state_file="")
+    for service in ("save_state", "load_state"):
+        response = node.ask(service)
+        assert (response.success, "state_file" in response.message) == (False, True)
+
+
+def test_a_disk_that_is_full_is_told_and_the_old_snapshot_stays(robot, tmp_path):
+    node = robot()
+    node.see(10.0, 0)
+    assert node.ask("save_state").success
+    before = (tmp_path / "state.safetensors").read_bytes()
+    node.see(10.1, 1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        response = node.ask("save_state")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not response.success
+    assert "File too large" in response.message
+    assert (tmp_path / "state.safetensors").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir() if "state" in path.name] == ["state.safetensors"]
+    node.see(10.2, 2)
+
+
+def test_services_of_a_node_that_is_not_active_say_what_to_do(robot):
+    node = robot()
+    node.node.trigger_deactivate()
+    for service in ("reset_state", "save_state", "load_state"):
+        response = node.ask(service)
+        assert (response.success, "activate the node first" in response.message) == (False, True)
+    node.node.trigger_cleanup()
+    response = node.ask("reload_engine")
+    assert (response.success, "configure the node first" in response.message) == (False, True)
+
+
+def test_resets_and_the_states_age_are_latched_with_reasons(robot):
+    node = robot()
+    for index in range(3):
+        node.see(10 + 0.1 * index, index)
+    assert node.wait_for_status(lambda told: told["state_age"] == 3)["resets"] == {}
+    node.see(20.0, 5)
+    told = node.wait_for_status(lambda told: told["state_age"] == 1)
+    assert told["last_reset"] == {"reason": "gap", "stamp_ns": 20_000_000_000}
+    assert node.ask("reset_state").success
+    told = node.wait_for_status(lambda told: told["state_age"] == 0)
+    assert told["resets"] == {"gap": 1, "requested": 1}
+
+
+def test_an_engine_of_the_same_weights_goes_on_from_the_states(robot):
+    node = robot()
+    for index in range(3):
+        node.see(10 + 0.1 * index, index)
+    before = node.told()["engine"]
+    uninterrupted = robot_like(node, 3)
+    assert node.node.set_parameters([Parameter("engine", value="openvino")])[0].successful
+    told = node.wait_for_status(lambda told: told["engine"] != before)
+    assert told["state_age"] == 3
+    np.testing.assert_allclose(node.see(10.3, 3)["features"], uninterrupted, rtol=1e-4, atol=1e-5)
+    assert node.told()["resets"] == {}
+
+
+def robot_like(node: Robot, seed: int) -> np.ndarray:
+    """Features of the next frame, by the engine and the state that the node has now."""
+    perception = node.node.worker.perception("camera")
+    pixels = np.random.default_rng(seed).integers(0, 256, (60, 70, 3), np.uint8)
+    features, _ = perception.engine.step(perception.prepare({"a": pixels}), perception.states.get("camera"))
+    return features[0, 1:].reshape(2, 3, 24).numpy()
+
+
+def test_an_engine_of_other_weights_starts_the_states_anew_and_says_so(robot, other_checkpoint):
+    node = robot()
+    node.see(10.0, 0)
+    assert node.node.set_parameters([Parameter("model", value=str(other_checkpoint))])[0].successful
+    told = node.wait_for_status(lambda told: told["resets"] == {"engine changed": 1})
+    assert told["state_age"] == 0
+    node.see(10.1, 1)
+    assert node.node.worker.perception("camera").states.age("camera") == 1
+
+
+def test_states_start_anew_with_the_same_weights_where_that_is_asked_for(robot):
+    node = robot(carry_state=False)
+    node.see(10.0, 0)
+    response = node.ask("reload_engine")
+    assert (response.success, response.message) == (True, "runs now; the states start anew")
+    assert node.wait_for_status(lambda told: told["state_age"] == 0)["resets"] == {"engine changed": 1}
+
+
+@pytest.mark.parametrize("name", ["engine", "model"])
+def test_a_bad_engine_leaves_the_old_one_running_and_says_why(robot, tmp_path, name):
+    node = robot()
+    node.see(10.0, 0)
+    running, before = node.node.worker.perception("camera"), node.node.get_parameter(name).value
+    (tmp_path / "bad.safetensors").write_bytes(b"no weights")
+    bad = str(tmp_path if name == "engine" else tmp_path / "bad.safetensors")
+    assert node.node.set_parameters([Parameter(name, value=bad)])[0].successful
+    node.client.wait_for(lambda: node.node.reload.problem, "the reason")
+    assert str(tmp_path) in node.node.reload.problem
+    assert node.node.get_parameter(name).value == before, "the parameters say what runs"
+    assert node.node.worker.perception("camera") is running
+    node.see(10.1, 1)
+    assert running.states.age("camera") == 2
+    response = node.ask("reload_engine")
+    assert (response.success, response.message) == (True, "runs now; the states of camera go on")
+    assert node.node.reload.problem == ""
+
+
+def test_frames_go_through_while_an_engine_is_loaded(robot, monkeypatch):
+    gate, load = threading.Event(), reload.load
+    monkeypatch.setattr(reload, "load", lambda *args: gate.wait(30) and load(*args))
+    node = robot()
+    outcome = node.node.reload.begin()
+    for index in range(3):
+        node.see(10 + 0.1 * index, index)
+    assert not outcome.done()
+    gate.set()
+    node.client.wait_for(outcome.done, "the new engine")
+    assert outcome.result() == "runs now; the states of camera go on"
+
+
+def test_an_engine_that_is_loaded_when_the_node_is_cleaned_up_is_dropped(robot, monkeypatch):
+    gate, load = threading.Event(), reload.load
+    monkeypatch.setattr(reload, "load", lambda *args: gate.wait(30) and load(*args))
+    node = robot()
+    outcome = node.node.reload.begin()
+    node.node.trigger_deactivate()
+    node.node.trigger_cleanup()
+    gate.set()
+    node.client.wait_for(outcome.done, "the end")
+    assert "cleaned up meanwhile" in str(outcome.exception())
+    assert node.node.loaded is None
+
+
+def test_parameters_that_are_live_change_what_runs(robot):
+    node = robot()
+    node.see(10.0, 0)
+    values = {"max_gap": 5.0, "on_gap": "continue", "camera.max_rate": 2.0, "picture_height": 30, "overlay_alpha": 0.1}
+    results = node.node.set_parameters([Parameter(name, value=value) for name, value in values.items()])
+    assert all(result.successful for result in results)
+    stream = node.node.worker.streams["camera"]
+    node.client.wait_for(lambda: stream.settings.on_gap == "continue", "the new settings")
+    assert (stream.settings.max_gap_s, stream.settings.max_rate_hz) == (5.0, 2.0)
+    node.see(12.0, 1)
+    assert node.outputs["pca"][-1].height == 30
+    assert node.node.worker.perception("camera").states.age("camera") == 2
