@@ -13,17 +13,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from rvm_model.engines import EngineInfo
-from rvm_model.heads.clusters import ClusterConfig, ClusterState, OnlineKMeans, labels_at
-from rvm_model.heads.palette import overlay, palette
+from rvm_model.heads.clusters import ClusterConfig, labels_at
+from rvm_model.heads.palette import overlay
 from rvm_model.heads.pca import PCAConfig, PCAState, StreamingPCA
+from rvm_model.heads.pictures import enlarge
+from rvm_model.heads.propagation import PropagationConfig
+from rvm_model.heads.readout import Readout
 from rvm_model.preprocess import as_tensor, resize
+from rvm_model.prompt import Prompt, Seen
+from rvm_model.segmentation import SOURCES, LabelTable, Objects, Segments, Source, sources, values_of
 from rvm_model.snapshot import Remembered, SnapshotError, put_together, take_apart
-
-_FOLLOWED = {"pca": PCAState, "clusters": ClusterState}
-"""What the heads follow, by head."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Wanted:
     pca: bool = False
     segmentation: bool = False
     overlay: bool = False
+    confidence: bool = False
 
     @property
     def tensors(self) -> bool:
@@ -44,7 +46,12 @@ class Wanted:
     @property
     def pictures(self) -> bool:
         """Whether something that is drawn at the image's size is wanted."""
-        return self.pca or self.segmentation or self.overlay
+        return self.pca or self.segments
+
+    @property
+    def segments(self) -> bool:
+        """Whether something of the segmentation is wanted."""
+        return self.segmentation or self.overlay or self.confidence
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,8 @@ class Outputs:
     """Labels [H, W] at the input's size; uint16 above 254 clusters."""
     overlay: npt.NDArray[np.uint8] | None = None
     """The input with the labels' colours over it, RGB of the size of `pca`."""
+    confidence: npt.NDArray[np.uint8] | None = None
+    """How sure the label of each pixel is, 0..255 for 0..1 [H, W]; None also where the source does not know."""
 
 
 @dataclass(frozen=True)
@@ -69,41 +78,25 @@ class HeadsConfig:
 
     pca: PCAConfig = field(default_factory=PCAConfig)
     clusters: ClusterConfig = field(default_factory=ClusterConfig)
+    objects: PropagationConfig = field(default_factory=PropagationConfig)
+    segmentation: str = SOURCES[0]
+    """Where the labels come from, one of SOURCES."""
+    prompt_history: int = 10
+    """Frames that are kept with the source `propagation`, so that a prompt finds the one that it was made on."""
     overlay_alpha: float = 0.5
     """Share of the label's colour in the overlay, 0..1."""
     picture_height: int = 0
     """Most rows of the PCA picture and the overlay, which are for people; 0 gives them the input's size."""
 
     def __post_init__(self) -> None:
-        """Refuse a share outside 0..1 and a height below 0."""
+        """Refuse what is out of range."""
+        if self.segmentation not in SOURCES:
+            raise ValueError(f"segmentation: got {self.segmentation!r}, expected one of {', '.join(SOURCES)}")
         if not 0.0 <= self.overlay_alpha <= 1.0:
             raise ValueError(f"overlay_alpha: got {self.overlay_alpha}, expected 0..1")
-        if self.picture_height < 0:
-            raise ValueError(f"picture_height: got {self.picture_height}, expected 0 or more rows")
-
-
-@dataclass(frozen=True)
-class Label:
-    """One value of the segmentation."""
-
-    id: int
-    """The value."""
-    name: str
-    """For people."""
-    colour: tuple[int, int, int]
-    """Red, green and blue in the overlay, 0..255."""
-
-
-@dataclass(frozen=True)
-class LabelTable:
-    """What the values of the segmentation mean."""
-
-    source: str
-    """Which head gives them."""
-    labels: tuple[Label, ...]
-    """Every value that there may be, but the one below."""
-    unlabelled: int
-    """The value of pixels without a label: 255, or 65535 above 254 labels."""
+        for name, least in (("picture_height", 0), ("prompt_history", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}: got {getattr(self, name)}, expected at least {least}")
 
 
 def tensors(info: EngineInfo, features: Tensor, wanted: Wanted) -> Outputs:
@@ -121,61 +114,101 @@ def tensors(info: EngineInfo, features: Tensor, wanted: Wanted) -> Outputs:
 
 
 class CameraHeads:
-    """The heads of one camera. For one thread at a time."""
+    """The heads of one camera. For one thread at a time, but for `configure`."""
 
-    def __init__(self, info: EngineInfo, config: HeadsConfig) -> None:
+    def __init__(self, info: EngineInfo, config: HeadsConfig, head: Readout | None = None) -> None:
         """Start without a past.
 
         Args:
             info: the engine that the features come from.
             config: how they are read.
+            head: what the source `readout` is.
+
+        Raises:
+            ValueError: the readout is missing where it is the source, or it reads other features.
         """
+        if head is not None:
+            head.check_engine(info)
         self.info = info
-        self.config = config
         self._pca = StreamingPCA(config.pca)
-        self._clusters = OnlineKMeans(config.clusters)
-        self._palette = torch.as_tensor(palette(config.clusters.clusters), device=info.device)
         self._pca_state: PCAState | None = None
-        self._cluster_state: ClusterState | None = None
+        self._sources = sources(config.clusters, config.objects, config.prompt_history, head)
+        self.config = config
+        self.configure(config)
 
-    @torch.inference_mode()
-    def draw(self, frame: npt.NDArray[np.uint8], features: Tensor, wanted: Wanted) -> Outputs:
-        """Draw the pictures that are wanted of one frame.
+    def configure(self, config: HeadsConfig) -> None:
+        """Go on with other settings: of the source, alpha and size of the pictures. Any thread.
 
-        Args:
-            frame: the camera's image, uint8 RGB [H, W, 3].
-            features: [1 + N, D] from the engine; the caller's until this returns.
-            wanted: what to compute.
+        Raises:
+            ValueError: there is no such source.
         """
-        height, width = frame.shape[:2]
-        shown = self._shown(height, width)
-        tokens = features[1:].unflatten(0, self.info.grid)
-        pca = labels = colours = None
-        if wanted.pca:
-            rgb, self._pca_state = self._pca(tokens, self._pca_state)
-            pca = _host(_enlarge(rgb.cpu(), *shown))
-        if wanted.segmentation or wanted.overlay:
-            similarity, self._cluster_state = self._clusters(tokens, self._cluster_state)
-            if wanted.segmentation:
-                labels = labels_at(similarity, height, width)
-            if wanted.overlay:
-                over = labels if labels is not None and shown == (height, width) else labels_at(similarity, *shown)
-                image = resize(as_tensor(frame), *shown).to(over.device)
-                colours = _host(overlay(image, over, self.config.overlay_alpha, self._palette))
-        return Outputs(pca=pca, segmentation=None if labels is None else _label_array(labels), overlay=colours)
+        if config.segmentation not in self._sources:
+            raise ValueError(
+                f"segmentation: got {config.segmentation!r}, expected one of {', '.join(self._sources)}; a readout "
+                "needs its file in the parameter readout"
+            )
+        self.config = config
 
     @property
     def labels(self) -> LabelTable:
         """What the segmentation's values mean now."""
-        count = self.config.clusters.clusters
-        colours = [tuple(colour) for colour in palette(count).tolist()]
-        labels = tuple(Label(index, f"cluster {index}", colour) for index, colour in enumerate(colours))
-        return LabelTable("clusters", labels, unlabelled(count))
+        return self._source.labels
+
+    @property
+    def needs_every_frame(self) -> bool:
+        """Whether frames are kept for prompts, also when nothing is drawn."""
+        return self.config.segmentation == "propagation"
+
+    @torch.inference_mode()
+    def draw(self, frame: npt.NDArray[np.uint8], features: Tensor, wanted: Wanted, stamp_ns: int = 0) -> Outputs:
+        """Draw the pictures that are wanted of one frame.
+
+        Args:
+            frame: the camera's image, uint8 RGB [H, W, 3].
+            features: [1 + N, D] from the engine; must stay as they are.
+            wanted: what to compute.
+            stamp_ns: acquisition time, by which prompts find the frame.
+        """
+        config, source = self.config, self._source
+        height, width = frame.shape[:2]
+        shown = _shown(height, width, config.picture_height)
+        tokens = features[1:].unflatten(0, self.info.grid)
+        if isinstance(source, Objects):
+            source.see(Seen(stamp_ns, tokens, (height, width), (self.info.height, self.info.width)))
+        pca = labels = colours = confidence = None
+        if wanted.pca:
+            rgb, self._pca_state = self._pca(tokens, self._pca_state)
+            pca = _host(enlarge(rgb.cpu(), *shown))
+        if wanted.segments:
+            segments = source(tokens)
+            if wanted.segmentation:
+                labels = _label_image(segments, source.labels, height, width)
+            if wanted.overlay:
+                colours = _overlaid(frame, segments, source.labels, shown, config.overlay_alpha)
+            if wanted.confidence:
+                confidence = _confidence_image(segments, height, width)
+        return Outputs(pca=pca, segmentation=labels, overlay=colours, confidence=confidence)
+
+    def mark(self, prompt: Prompt) -> str:
+        """Take a prompt in; returns what was done.
+
+        Raises:
+            ValueError: it marks nothing that can be followed, or nothing is followed that was marked.
+        """
+        source = self._source
+        if not isinstance(source, Objects):
+            raise ValueError(
+                f"prompt: got one while the segmentation comes from {self.config.segmentation}; set the parameter "
+                "segmentation to propagation first"
+            )
+        with torch.inference_mode():
+            return source.mark(prompt)
 
     def remember(self) -> dict[str, Remembered]:
         """What is followed, by head, for a snapshot."""
-        followed = {"pca": self._pca_state, "clusters": self._cluster_state}
-        return {head: take_apart(state) for head, state in followed.items() if state is not None}
+        followed = {name: source.remember() for name, source in self._sources.items()}
+        followed["pca"] = None if self._pca_state is None else take_apart(self._pca_state)
+        return {head: parts for head, parts in followed.items() if parts is not None}
 
     def recall(self, heads: Mapping[str, Remembered]) -> None:
         """Go on from what `remember` gave; what is followed now is dropped.
@@ -183,39 +216,75 @@ class CameraHeads:
         Raises:
             SnapshotError: it is not what these heads follow; nothing is changed then.
         """
-        if unknown := heads.keys() - _FOLLOWED.keys():
-            raise SnapshotError(f"snapshot: got heads {sorted(unknown)}, expected some of {sorted(_FOLLOWED)}")
-        states = {
-            head: put_together(kind, heads[head], self.info.device) for head, kind in _FOLLOWED.items() if head in heads
-        }
-        self._pca_state, self._cluster_state = states.get("pca"), states.get("clusters")
+        if unknown := heads.keys() - {"pca", *self._sources}:
+            raise SnapshotError(f"snapshot: got heads {sorted(unknown)}, expected pca and {', '.join(self._sources)}")
+        before = self.remember()
+        try:
+            self._recall(heads)
+        except SnapshotError:
+            self._recall(before)
+            raise
+
+    def _recall(self, heads: Mapping[str, Remembered]) -> None:
+        self.forget()
+        for head, parts in heads.items():
+            if head == "pca":
+                self._pca_state = put_together(PCAState, parts, self.info.device)
+            else:
+                self._sources[head].recall(parts, self.info.device)
 
     def forget(self) -> None:
         """Drop what was followed so far."""
-        self._pca_state = self._cluster_state = None
+        self._pca_state = None
+        for source in self._sources.values():
+            source.forget()
 
-    def _shown(self, height: int, width: int) -> tuple[int, int]:
-        """Size of a picture for people."""
-        most = self.config.picture_height
-        if not most or height <= most:
-            return height, width
-        return most, max(1, round(width * most / height))
-
-
-def unlabelled(labels: int) -> int:
-    """The value of pixels without a label, where there are so many labels."""
-    return 255 if labels <= 254 else 65535
+    @property
+    def _source(self) -> Source:
+        return self._sources[self.config.segmentation]
 
 
-def _enlarge(rgb: Tensor, height: int, width: int) -> Tensor:
-    """uint8 [h, w, 3] on the CPU, where torch resizes bytes as they are, at a third of the time of floats."""
-    image = functional.interpolate(rgb.permute(2, 0, 1)[None], size=(height, width), mode="bilinear")
-    return image[0].permute(1, 2, 0)
+def _shown(height: int, width: int, most: int) -> tuple[int, int]:
+    """Size of a picture for people."""
+    if not most or height <= most:
+        return height, width
+    return most, max(1, round(width * most / height))
 
 
-def _label_array(labels: Tensor) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
-    array = labels.cpu().numpy()
-    return array if array.dtype == np.uint8 else array.astype(np.uint16)
+def _label_image(
+    segments: Segments | None, table: LabelTable, height: int, width: int
+) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
+    if segments is None:
+        values = torch.full((height, width), table.unlabelled, dtype=torch.int32)
+    else:
+        values = values_of(table, labels_at(segments.scores, height, width))
+    array = values.cpu().numpy()
+    return array.astype(np.uint8, copy=False) if table.unlabelled == 255 else array.astype(np.uint16)
+
+
+def _overlaid(
+    frame: npt.NDArray[np.uint8], segments: Segments | None, table: LabelTable, size: tuple[int, int], alpha: float
+) -> npt.NDArray[np.uint8]:
+    """The labels' colours over the image; background and what has no label stay as they are."""
+    image = resize(as_tensor(frame), *size)
+    if segments is None:
+        return _host(image)
+    columns = labels_at(segments.scores, *size)
+    image = image.to(columns.device)
+    colours = torch.tensor([label.colour for label in table.labels], dtype=torch.uint8).to(columns.device)
+    blended = overlay(image, columns, alpha, colours)
+    if table.source == "propagation":
+        blended = torch.where((columns == 0)[..., None], image, blended)
+    return _host(blended)
+
+
+def _confidence_image(segments: Segments | None, height: int, width: int) -> npt.NDArray[np.uint8] | None:
+    if segments is None:
+        return np.zeros((height, width), np.uint8)
+    if segments.confidence is None:
+        return None
+    levels = (segments.confidence * 255).round().clamp(0, 255).to(torch.uint8).cpu()
+    return np.ascontiguousarray(enlarge(levels[..., None], height, width)[..., 0].numpy())
 
 
 def _host(tensor: Tensor) -> npt.NDArray[Any]:

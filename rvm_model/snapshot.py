@@ -130,7 +130,13 @@ def put_together(kind: type[Any], parts: Remembered, device: torch.device | str)
         raise SnapshotError(
             f"snapshot: got {sorted(got)} for {kind.__name__}, expected {sorted(wanted)}; save a new one"
         )
-    return kind(**{name: value.to(device) for name, value in parts.tensors.items()}, **parts.values)
+    values = {name: _tuples(value) for name, value in parts.values.items()}
+    return kind(**{name: value.to(device) for name, value in parts.tensors.items()}, **values)
+
+
+def _tuples(value: Any) -> Any:
+    """JSON has lists for tuples."""
+    return tuple(_tuples(each) for each in value) if isinstance(value, list) else value
 
 
 def _camera(name: str, content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> CameraSnapshot:

@@ -17,9 +17,12 @@ from rclpy.validate_full_topic_name import validate_full_topic_name
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header, String
 
-from rvm_model.camera_heads import LabelTable, Outputs, Wanted
+from rvm_model.camera_heads import Outputs, Wanted
+from rvm_model.segmentation import LabelTable
 from rvm_ros.images import check_compressed, check_image, compressed_to_array, image_to_array
+from rvm_ros.label_info import label_info, label_info_type
 from rvm_ros.outgoing import array_to_image, features_to_msg
+from rvm_ros.prompts import PromptMessage
 
 CameraMessage: TypeAlias = Image | CompressedImage
 
@@ -37,8 +40,13 @@ OUTPUT_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 """For what a late subscriber must still get: the label list, the status."""
 
-IMAGE_OUTPUTS = ("features", "cls_token", "pca", "segmentation", "overlay")
+PROMPT_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+"""Prompts are few, and each counts."""
+
+IMAGE_OUTPUTS = ("features", "cls_token", "pca", "segmentation", "overlay", "confidence")
 """Output topics `~/<camera>/<name>` of type sensor_msgs/Image, named like the fields of `Wanted` and `Outputs`."""
+PROMPTS: dict[str, type[PromptMessage]] = {"prompt_mask": Image, "prompt": String}
+"""Input topics `~/<camera>/<name>` on which objects are marked."""
 LATCHED_OUTPUTS = ("labels", "status")
 """Output topics `~/<camera>/<name>` of type std_msgs/String that hold JSON."""
 
@@ -67,7 +75,11 @@ class CameraPort:
         self._max_pixels = max_pixels
         self._node = node
         self._subscription: Subscription | None = None
+        self._prompts: list[Subscription] = []
         self._publishers: dict[str, LifecyclePublisher] = {}
+        self._label_info = label_info_type()
+        self._table: LabelTable | None = None
+        self._status = ""
         try:
             for output in IMAGE_OUTPUTS:
                 self._publishers[output] = node.create_lifecycle_publisher(
@@ -78,6 +90,10 @@ class CameraPort:
                 )
             for output in LATCHED_OUTPUTS:
                 self._publishers[output] = node.create_lifecycle_publisher(String, f"~/{name}/{output}", LATCHED_QOS)
+            if self._label_info is not None:
+                self._publishers["label_info"] = node.create_lifecycle_publisher(
+                    self._label_info, f"~/{name}/label_info", LATCHED_QOS
+                )
         except BaseException:
             self.destroy()  # Nobody else knows of those that were made.
             raise
@@ -92,11 +108,22 @@ class CameraPort:
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
 
+    def subscribe_prompts(self, on_prompt: Callable[[str, PromptMessage], None]) -> None:
+        """Hand every prompt to `on_prompt(camera name, message)` from now on."""
+        for name, kind in PROMPTS.items():
+            self._prompts.append(
+                self._node.create_subscription(
+                    kind, f"~/{self.name}/{name}", lambda message: on_prompt(self.name, message), PROMPT_QOS
+                )
+            )
+
     def unsubscribe(self) -> None:
-        """Stop taking images."""
-        if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
-            self._subscription = None
+        """Stop taking images and prompts; what is latched is sent anew when they are taken again."""
+        self._table, self._status = None, ""
+        for subscription in (self._subscription, *self._prompts):
+            if subscription is not None:
+                self._node.destroy_subscription(subscription)
+        self._subscription, self._prompts = None, []
 
     def destroy(self) -> None:
         """Take all topics back."""
@@ -155,9 +182,16 @@ class CameraPort:
             self._publishers["segmentation"].publish(array_to_image(outputs.segmentation, header, encoding))
         if outputs.overlay is not None:
             self._publishers["overlay"].publish(array_to_image(outputs.overlay, header, "rgb8"))
+        if outputs.confidence is not None:
+            self._publishers["confidence"].publish(array_to_image(outputs.confidence, header, "mono8"))
 
     def publish_labels(self, table: LabelTable) -> None:
-        """Latch the list of labels as JSON: ids, names and colours, and which value is unlabelled."""
+        """Latch the list of labels, if it is another than before: ids, names and colours, and what is unlabelled."""
+        if table == self._table:
+            return
+        self._table = table
+        if self._label_info is not None:
+            self._publishers["label_info"].publish(label_info(table, self._node.get_clock().now().to_msg()))
         labels = [
             {"id": label.id, "name": label.name, "color": "#{:02x}{:02x}{:02x}".format(*label.colour)}
             for label in table.labels
@@ -166,5 +200,8 @@ class CameraPort:
         self._publishers["labels"].publish(String(data=json.dumps(content)))
 
     def publish_status(self, status: Mapping[str, object]) -> None:
-        """Latch what is known of the camera's state, as JSON."""
-        self._publishers["status"].publish(String(data=json.dumps(status)))
+        """Latch what is known of the camera's state, as JSON, if it is something else than before."""
+        text = json.dumps(status)
+        if text != self._status:
+            self._status = text
+            self._publishers["status"].publish(String(data=text))

@@ -218,6 +218,13 @@ class CameraStream:
         if self._is_time(f"reset: {reason}"):
             self._logger.info(f"state reset after {age} frames: {reason}")
 
+    def tell_prompt(self, outcome: str) -> None:
+        """Log what became of a prompt."""
+        if outcome.startswith("refused"):
+            self.tell("prompt", f"prompt {outcome}")
+        elif self._is_time("prompt taken"):
+            self._logger.info(f"prompt: {outcome}")
+
     def tell(self, kind: str, text: str) -> None:
         """Log an error, unless one of its kind was logged just before."""
         if self._is_time(kind):

@@ -11,6 +11,8 @@ import torch
 from rvm_model.camera_heads import CameraHeads, HeadsConfig
 from rvm_model.engines import BY_NAME, EngineInfo, choose_engine
 from rvm_model.heads.clusters import ClusterConfig
+from rvm_model.heads.propagation import PropagationConfig
+from rvm_model.heads.readout import load_readout
 from rvm_model.perception import Perception
 
 THREADS = torch.get_num_threads()
@@ -76,14 +78,21 @@ def load(cameras: tuple[str, ...], values: Mapping[str, Any], tell: Callable[[st
         perception = Perception(engine)
         perception.warm_up(count)
         perceptions |= dict.fromkeys(group, perception)
-    config = heads_config(values)
-    return Loaded(perceptions, {camera: CameraHeads(perceptions[camera].engine.info, config) for camera in cameras})
+    config, heads = heads_config(values), {}
+    for camera in cameras:
+        info = perceptions[camera].engine.info
+        head = load_readout(values["readout"], device=info.device) if values["readout"] else None
+        heads[camera] = CameraHeads(info, config, head)
+    return Loaded(perceptions, heads)
 
 
 def heads_config(values: Mapping[str, Any]) -> HeadsConfig:
     """How the heads read features, by the node's parameters."""
     return HeadsConfig(
         clusters=ClusterConfig(clusters=values["clusters"], seed=values["cluster_seed"]),
+        objects=PropagationConfig(context=values["propagation_context"], radius=values["propagation_radius"]),
+        segmentation=values["segmentation"],
+        prompt_history=values["prompt_history"],
         overlay_alpha=values["overlay_alpha"],
         picture_height=values["picture_height"],
     )

@@ -85,6 +85,7 @@ def declare(
     specs: Iterable[ParameterSpec],
     is_configured: Callable[[], bool] = lambda: False,
     on_set: Callable[[set[str]], object] = lambda names: None,
+    refusal: Callable[[dict[str, Any]], str] = lambda values: "",
 ) -> None:
     """Declare parameters on a node and refuse values that are not allowed, at the start and later.
 
@@ -94,6 +95,7 @@ def declare(
         is_configured: whether the node has taken its parameters in, so that some changes would have no effect.
         on_set: told the names of parameters that are about to be set, of a configured node. It must look later what
             became of them: another callback may refuse.
+        refusal: told names and values that are about to be set and are each allowed; says why they do not fit.
 
     Raises:
         ValueError: a value given at the start is not allowed; the message says what was got and expected.
@@ -110,6 +112,7 @@ def declare(
             return SetParametersResult(successful=False, reason=reason)
         problems = [by_name[parameter.name].problem(parameter.value) for parameter in ours]
         reason = "; ".join(problem for problem in problems if problem)
+        reason = reason or refusal({parameter.name: parameter.value for parameter in ours})
         if ours and not reason and is_configured():
             on_set({parameter.name for parameter in ours})
         return SetParametersResult(successful=not reason, reason=reason)

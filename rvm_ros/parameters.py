@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 from rvm_model.camera_heads import HeadsConfig
 from rvm_model.heads.clusters import ClusterConfig
+from rvm_model.heads.propagation import PropagationConfig
+from rvm_model.segmentation import SOURCES
 from rvm_ros.camera_stream import StreamSettings
 from rvm_ros.images import MAX_PIXELS
 from rvm_ros.parameter_spec import ParameterSpec, When
@@ -110,6 +112,36 @@ PERCEPTION_PARAMETERS: tuple[ParameterSpec, ...] = (
         when=When.LIVE,
     ),
     ParameterSpec("max_pixels", MAX_PIXELS, "Images with more pixels are refused before they are decoded", 1, 10**9),
+    ParameterSpec(
+        "segmentation",
+        SOURCES[0],
+        "Where the labels come from. clusters: online k-means; propagation: objects that are marked on "
+        "~/<camera>/prompt_mask or ~/<camera>/prompt, and followed; readout: classes of a trained head",
+        choices=SOURCES,
+        when=When.LIVE,
+    ),
+    ParameterSpec("readout", "", "File of the trained head for the segmentation readout, as `rvm readout` writes it"),
+    ParameterSpec(
+        "propagation_context",
+        PropagationConfig().context,
+        "Last frames in which objects are looked for; time and memory grow with them",
+        1,
+        100,
+    ),
+    ParameterSpec(
+        "propagation_radius",
+        float(PropagationConfig().radius),
+        "Patches within which objects are looked for in the last frames",
+        0.5,
+        1000.0,
+    ),
+    ParameterSpec(
+        "prompt_history",
+        HeadsConfig().prompt_history,
+        "Frames that are kept with the segmentation propagation, so that a prompt finds the one that it was made on",
+        1,
+        1000,
+    ),
     ParameterSpec("clusters", ClusterConfig().clusters, "Number of clusters of the segmentation", 2, 1000),
     ParameterSpec("cluster_seed", ClusterConfig().seed, "Seed of the clusters' start", 0, 2**31 - 1),
     ParameterSpec(

@@ -13,27 +13,27 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rclpy.clock import Clock, JumpThreshold
-from rclpy.clock_type import ClockType
+from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from rclpy.exceptions import NameValidationException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos_overriding_options import InvalidQosOverridesError
 from rclpy.task import Future
 
-from rvm_ros import diagnostics, process
+from rvm_ros import process
 from rvm_ros.camera_port import CAMERA_QOS, CameraMessage, CameraPort, every_frame_qos
 from rvm_ros.camera_stream import StreamSettings
 from rvm_ros.loading import Loaded, described, heads_config, load
 from rvm_ros.parameter_spec import When, declare, unknown_parameters
 from rvm_ros.parameters import PERCEPTION_PARAMETERS, camera_parameters, check_camera_names
+from rvm_ros.prompts import PromptMessage, to_prompt
 from rvm_ros.reload import Reload
+from rvm_ros.reporting import Report
 from rvm_ros.services import Services
 from rvm_ros.worker import Worker, WorkerSettings
 
-DIAGNOSTICS_PERIOD_S = 1.0
-"""How often /diagnostics is told, as REP 107 asks."""
+PROMPTS_WAITING = 20
+"""Most prompts that may wait for the next pause between two frames."""
 
 
 class PerceptionNode(LifecycleNode):
@@ -54,16 +54,18 @@ class PerceptionNode(LifecycleNode):
         self.worker: Worker | None = None
         """None while not active."""
         self.ports: dict[str, CameraPort] = {}
-        self._failure: tuple[Worker | None, str] = (None, "")
+        self.failure = ""
+        """The traceback of what ended processing; empty where nothing did."""
+        self._failed_worker: Worker | None = None
         self._set: set[str] = set()
         # They let other threads hand over to the executor, where all that changes the node belongs.
         self._failed = self.create_guard_condition(self._on_worker_failure)
         self._was_set = self.create_guard_condition(self._on_parameters_set)
-        declare(self, PERCEPTION_PARAMETERS, self._is_configured, self._on_set)
+        declare(self, PERCEPTION_PARAMETERS, self._is_configured, self._on_set, self._refusal)
         self.cameras: tuple[str, ...] = tuple(self.get_parameter("cameras").value)
         check_camera_names(self.cameras)
         per_camera = [spec for camera in self.cameras for spec in camera_parameters(camera)]
-        declare(self, per_camera, self._is_configured, self._on_set)
+        declare(self, per_camera, self._is_configured, self._on_set, self._refusal)
         self._specs = {spec.name: spec for spec in (*PERCEPTION_PARAMETERS, *per_camera)}
         for name, like in unknown_parameters(self._parameter_overrides, self._parameters).items():
             meant = f"; did you mean {like}?" if like else ""
@@ -74,9 +76,7 @@ class PerceptionNode(LifecycleNode):
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
             post_callback=self._on_clock_jump,
         )
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        # Not the node's clock: a simulation that stands still, or has no clock yet, must show.
-        self.create_timer(DIAGNOSTICS_PERIOD_S, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.report = Report(self)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the weights, build the engine and create the output topics."""
@@ -125,25 +125,6 @@ class PerceptionNode(LifecycleNode):
         """The parameters by name."""
         return {name: self.get_parameter(name).value for name in self._specs}
 
-    def camera_status(self, camera: str) -> dict[str, object]:
-        """What is known of one camera's state, for its latched topic. Any thread."""
-        assert self.worker is not None, "there is a state while the node is active"
-        counts, info = self.worker.streams[camera].counts, self.worker.perception(camera).engine.info
-        return {
-            "camera": camera,
-            "state_age": self.worker.perception(camera).states.age(camera),
-            "last_reset": {"reason": counts.last_reset, "stamp_ns": counts.last_reset_ns},
-            "resets": counts.resets_by_reason(),
-            "engine": info.digest,
-            "weights": info.weights,
-            "trained": info.trained,
-        }
-
-    def tell_status(self, camera: str) -> None:
-        """Latch what is known of one camera's state. Any thread."""
-        if self.worker is not None:
-            self.ports[camera].publish_status(self.camera_status(camera))
-
     def _succeeds(self, what: str, action: Callable[[], None]) -> bool:
         """Whether an action ran to its end; if not, why is logged. rclpy says nothing of what escapes a transition."""
         try:
@@ -183,7 +164,8 @@ class PerceptionNode(LifecycleNode):
     def _activate(self) -> None:
         assert self.loaded is not None
         values = self.values()
-        self._failure = (None, "")
+        self.failure, self._failed_worker = "", None
+        self.report.forget_prompts()
         self.worker = Worker(
             self.loaded.perceptions,
             self.loaded.heads,
@@ -192,15 +174,16 @@ class PerceptionNode(LifecycleNode):
             settings=_worker_settings(values),
             logger=self.get_logger(),
             now_ns=lambda: int(self.get_clock().now().nanoseconds),
-            on_reset=self.tell_status,
+            on_reset=self.report.tell_status,
             on_failure=self._note_failure,
         )
         self.worker.start()
         every = values["processing"] == "every"
         for camera, port in self.ports.items():
             port.subscribe(self._on_image, every_frame_qos(values["queue_length"]) if every else CAMERA_QOS)
+            port.subscribe_prompts(self._on_prompt)
             port.publish_labels(self.loaded.heads[camera].labels)
-            self.tell_status(camera)
+            self.report.tell_status(camera)
 
     def _is_configured(self) -> bool:
         return self.loaded is not None
@@ -208,6 +191,35 @@ class PerceptionNode(LifecycleNode):
     def _on_image(self, camera: str, message: CameraMessage) -> None:
         if self.worker is not None:
             self.worker.put(camera, message)
+
+    def _on_prompt(self, camera: str, message: PromptMessage) -> None:
+        """Take a prompt in between two frames; what became of it is logged and told in the status."""
+        worker = self.worker
+        if worker is None:
+            return
+        try:
+            if worker.actions >= PROMPTS_WAITING:
+                raise ValueError(f"got more than {PROMPTS_WAITING} that wait, expected fewer; send them more slowly")
+            prompt = to_prompt(message, max_pixels=self.get_parameter("max_pixels").value)
+        except ValueError as error:
+            self.report.tell_prompt(worker, camera, f"refused: {error}")
+            return
+
+        def mark() -> None:
+            try:
+                outcome = worker.heads(camera).mark(prompt)
+            except ValueError as error:
+                outcome = f"refused: {error}"
+            self.report.tell_prompt(worker, camera, outcome)
+
+        worker.between_frames(mark)
+
+    def _refusal(self, values: dict[str, Any]) -> str:
+        """Why these values, about to be set, do not fit the others; empty where they do."""
+        file = values.get("readout", self.get_parameter("readout").value if self.has_parameter("readout") else "")
+        if values.get("segmentation") == "readout" and not file and self.loaded is not None:
+            return "segmentation: got readout, expected a head's file in the parameter readout when it was configured"
+        return ""
 
     def _on_set(self, names: set[str]) -> None:
         """Parameters of a configured node are about to be set: look what became of them when that is over."""
@@ -220,8 +232,10 @@ class PerceptionNode(LifecycleNode):
             return
         values = self.values()
         config = heads_config(values)
-        for heads in self.loaded.heads.values():
-            heads.config = config
+        for camera, heads in self.loaded.heads.items():
+            heads.configure(config)
+            if self.worker is not None:
+                self.ports[camera].publish_labels(heads.labels)
         if self.worker is not None:
             self.worker.settings = _worker_settings(values)
             for camera, stream in self.worker.streams.items():
@@ -247,7 +261,7 @@ class PerceptionNode(LifecycleNode):
             port.destroy()
         self.ports.clear()
         self.loaded = None
-        self._failure = (None, "")
+        self.failure, self._failed_worker = "", None
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()  # Or torch would keep the memory for itself.
 
@@ -255,58 +269,16 @@ class PerceptionNode(LifecycleNode):
         """Worker's thread: remember why it ended and wake the executor."""
         if not self.context.ok():
             return  # Interrupted between two frames: the publishers are gone, which is no failure.
-        self._failure = (worker, trace)
+        self.failure, self._failed_worker = trace, worker
         self._failed.trigger()
 
     def _on_worker_failure(self) -> None:
-        worker, trace = self._failure
-        if worker is None or worker is not self.worker:
+        if self.worker is None or self._failed_worker is not self.worker:
             return  # Deactivated by someone else meanwhile.
         self.get_logger().fatal(
-            f"processing failed, so the node deactivates; mend the cause and activate it again:\n{trace}"
+            f"processing failed, so the node deactivates; mend the cause and activate it again:\n{self.failure}"
         )
         self.trigger_deactivate()
-
-    def _on_timer(self) -> None:
-        now_s, name = time.monotonic(), self.get_fully_qualified_name()
-        statuses = [self._own_status(name)]
-        if self.worker is not None:
-            thresholds = _thresholds(self.values())
-            for camera, stream in self.worker.streams.items():
-                perception = self.worker.perception(camera)
-                silent_s = stream.counts.arrivals.silent_s(now_s)
-                quiet = silent_s is None or silent_s > thresholds.stale_after_s
-                statuses.append(
-                    diagnostics.camera_status(
-                        name,
-                        camera,
-                        stream.counts,
-                        perception.engine.info,
-                        state_age=perception.states.age(camera),
-                        now_s=now_s,
-                        thresholds=thresholds,
-                        publishers=self.ports[camera].publishers() if quiet else "",
-                    )
-                )
-                self.tell_status(camera)
-        self._diagnostics.publish(diagnostics.array(self.get_clock().now().to_msg(), statuses))
-
-    def _own_status(self, name: str) -> DiagnosticStatus:
-        infos = [] if self.loaded is None else [self.loaded.info(camera) for camera in self.cameras]
-        lifecycle = "unconfigured" if self.loaded is None else "inactive" if self.worker is None else "active"
-        level, message = diagnostics.OK, lifecycle
-        if not all(info.trained for info in infos):
-            level, message = diagnostics.WARN, f"{lifecycle}, with UNTRAINED weights"
-        if self.reload.problem:
-            level, message = diagnostics.WARN, f"{lifecycle}, with the engine from before: {self.reload.problem}"
-        if self._failure[1]:
-            level, message = diagnostics.ERROR, f"failed: {self._failure[1].strip().splitlines()[-1]}"
-        values = {
-            "state": lifecycle,
-            **diagnostics.memory_values(info.device for info in infos),
-            **(diagnostics.engine_values(infos[0]) if infos else {}),
-        }
-        return diagnostics.status(name, name, level, message, values)
 
 
 def _stream_settings(camera: str, values: dict[str, Any]) -> StreamSettings:
@@ -324,15 +296,6 @@ def _worker_settings(values: dict[str, Any]) -> WorkerSettings:
         every=values["processing"] == "every",
         queue_length=values["queue_length"],
         decay_half_life_s=values["decay_half_life"],
-    )
-
-
-def _thresholds(values: dict[str, Any]) -> diagnostics.Thresholds:
-    return diagnostics.Thresholds(
-        stale_after_s=values["stale_after"],
-        warn_latency_s=values["warn_latency"],
-        error_latency_s=values["error_latency"],
-        warn_resets=values["warn_resets"],
     )
 
 

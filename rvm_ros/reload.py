@@ -105,7 +105,7 @@ class Reload:
         for camera, port in node.ports.items():
             if node.worker is not None:
                 port.publish_labels(new.heads[camera].labels)
-                node.tell_status(camera)
+                node.report.tell_status(camera)
         outcome = self._end()
         if outcome is not None:
             outcome.set_result(f"runs now; {states}")

@@ -101,7 +101,7 @@ class Services:
             worker.streams[camera].go_on()
         await self._result(worker.between_frames(recall))
         for camera in cameras:
-            node.tell_status(camera)
+            node.report.tell_status(camera)
         ages = ", ".join(f"{camera} ({each.age} frames)" for camera, each in cameras.items())
         return f"{ages} go on from {path}"
 

@@ -152,6 +152,11 @@ class Worker:
         self._intake.wake()
         return future
 
+    @property
+    def actions(self) -> int:
+        """How many of `between_frames` wait."""
+        return len(self._actions)
+
     def reset(self, reason: str, *cameras: str) -> None:
         """Start states anew, of these cameras or of all. Only in an action of `between_frames`."""
         for camera in cameras or self._ports:
@@ -254,7 +259,7 @@ class Worker:
         done_s = time.monotonic()
         counts.completions.note(done_s)
         spent_s |= {"heads": 0.0, "publish": done_s - start_s}
-        if not wanted.pictures:
+        if not wanted.pictures and not self._heads[camera].needs_every_frame:
             self._record(camera, frame, spent_s)
             return
         # Copied: the engine's result holds until its next step, which will not wait.
@@ -276,9 +281,11 @@ class Worker:
     def _draw(self, camera: str, job: _Drawing) -> None:
         """Camera's renderer: draw and publish."""
         start_s = time.monotonic()
-        outputs = self._heads[camera].draw(job.frame.image, job.features, job.wanted)
+        heads, port = self._heads[camera], self._ports[camera]
+        outputs = heads.draw(job.frame.image, job.features, job.wanted, job.frame.stamp_ns)
         drawn_s = time.monotonic()
-        self._ports[camera].publish(outputs, job.frame.message.header)
+        port.publish_labels(heads.labels)
+        port.publish(outputs, job.frame.message.header)
         spent_s = job.spent_s | {
             "heads": drawn_s - start_s,
             "publish": job.spent_s["publish"] + time.monotonic() - drawn_s,

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from rvm_model import RVM, RVMConfig, save_checkpoint
+from rvm_model import RVM, RVMConfig, load_checkpoint, save_checkpoint
 
 # Domains above 101 collide with ephemeral ports. Chosen by process, so that two runs on a machine do not meet.
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
@@ -180,3 +180,40 @@ def start_node(tmp_path):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@pytest.fixture
+def robot(client, tiny_checkpoint, tmp_path):
+    """Function starting a node with the tiny network and given parameters."""
+    pytest.importorskip("rclpy")
+    from robot import Robot
+
+    started: list[Robot] = []
+
+    def start(**parameters: object) -> Robot:
+        own = {
+            "model": str(tiny_checkpoint),
+            "engine": "torch",
+            "image_size": [32, 48],
+            "clusters": 3,
+            "threads": 1,
+            "device": "cpu",
+            "state_file": str(tmp_path / "state.safetensors"),
+        }
+        robot = Robot(client, **{**own, **parameters})
+        started.append(robot)
+        return robot
+
+    threads = torch.get_num_threads()
+    yield start
+    for each in started:
+        each.end()
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def other_checkpoint(tiny_checkpoint, tmp_path):
+    """The same network with other weights."""
+    torch.manual_seed(5)
+    save_checkpoint(RVM(load_checkpoint(tiny_checkpoint).config), tmp_path / "other.safetensors")
+    return tmp_path / "other.safetensors"

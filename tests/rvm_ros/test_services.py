@@ -2,117 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import resource
 import threading
 
 import numpy as np
 import pytest
-import torch
 
 pytest.importorskip("rclpy")
 
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, QoSProfile
-from sensor_msgs.msg import Image
-from std_msgs.msg import Header, String
-from std_srvs.srv import Trigger
+from robot import Robot
 
-from rvm_model import RVM, load_checkpoint, save_checkpoint
 from rvm_ros import reload
-from rvm_ros.outgoing import array_to_image, msg_to_features
-from rvm_ros.perception_node import PerceptionNode
 
 pytestmark = pytest.mark.ros
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-
-
-class Robot:
-    """An active node in this process, what it sends, and a camera before it."""
-
-    def __init__(self, client, **parameters) -> None:
-        self.client = client
-        self.node = PerceptionNode(
-            parameter_overrides=[Parameter(name.replace("__", "."), value=value) for name, value in parameters.items()]
-        )
-        client.executor.add_node(self.node)
-        self.node.trigger_configure()
-        self.node.trigger_activate()
-        assert self.node.worker is not None
-        camera = self.node.cameras[0]
-        self.outputs = {
-            name: client.subscribe(Image, f"/perception/{camera}/{name}")
-            for name in ("features", "segmentation", "pca")
-        }
-        self.status: list[String] = client.subscribe(String, f"/perception/{camera}/status", LATCHED)
-        publishers = self.node.ports[camera]._publishers
-        client.wait_for(lambda: all(publishers[name].get_subscription_count() for name in self.outputs), "subscribers")
-
-    def see(self, stamp_s: float, seed: int) -> dict[str, np.ndarray]:
-        """Send a frame as the camera would, and return what comes of it."""
-        for received in self.outputs.values():
-            received.clear()
-        pixels = np.random.default_rng(seed).integers(0, 256, (60, 70, 3), np.uint8)
-        message = array_to_image(pixels, Header(), "rgb8")
-        message.header.stamp.sec, message.header.stamp.nanosec = int(stamp_s), round(stamp_s % 1 * 1e9)
-        self.node._on_image(self.node.cameras[0], message)
-        self.client.wait_for(lambda: all(self.outputs.values()), "outputs")
-        result = {name: np.array(received[-1].data) for name, received in self.outputs.items()}
-        result["features"] = msg_to_features(self.outputs["features"][-1]).copy()
-        return result
-
-    def end(self) -> None:
-        """As a process ends; a second call does nothing."""
-        if self.node in self.client.executor.get_nodes():
-            self.client.executor.remove_node(self.node)
-            self.node.trigger_shutdown()
-            self.node.destroy_node()
-
-    def ask(self, service: str) -> Trigger.Response:
-        return self.client.call(Trigger, f"/perception/{service}", Trigger.Request())
-
-    def told(self) -> dict:
-        """The latest latched status."""
-        self.client.wait_for(lambda: self.status, "a status")
-        return json.loads(self.status[-1].data)
-
-    def wait_for_status(self, condition) -> dict:
-        self.client.wait_for(lambda: self.status and condition(self.told()), "the status")
-        return self.told()
-
-
-@pytest.fixture
-def robot(client, tiny_checkpoint, tmp_path):
-    """Function starting a node with the tiny network and given parameters."""
-    started = []
-
-    def start(**parameters) -> Robot:
-        own = {
-            "model": str(tiny_checkpoint),
-            "engine": "torch",
-            "image_size": [32, 48],
-            "clusters": 3,
-            "threads": 1,
-            "device": "cpu",
-            "state_file": str(tmp_path / "state.safetensors"),
-        }
-        robot = Robot(client, **{**own, **parameters})
-        started.append(robot)
-        return robot
-
-    threads = torch.get_num_threads()
-    yield start
-    for each in started:
-        each.end()
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def other_checkpoint(tiny_checkpoint, tmp_path):
-    """The same network with other weights."""
-    torch.manual_seed(5)
-    save_checkpoint(RVM(load_checkpoint(tiny_checkpoint).config), tmp_path / "other.safetensors")
-    return tmp_path / "other.safetensors"
 
 
 def same(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> bool:
@@ -207,7 +110,7 @@ def test_an_engine_of_the_same_weights_goes_on_from_the_states(robot):
     for index in range(3):
         node.see(10 + 0.1 * index, index)
     before = node.told()["engine"]
-    uninterrupted = robot_like(node, 3)
+    uninterrupted = next_features(node, 3)
     assert node.node.set_parameters([Parameter("engine", value="openvino")])[0].successful
     told = node.wait_for_status(lambda told: told["engine"] != before)
     assert told["state_age"] == 3
@@ -215,7 +118,7 @@ def test_an_engine_of_the_same_weights_goes_on_from_the_states(robot):
     assert node.told()["resets"] == {}
 
 
-def robot_like(node: Robot, seed: int) -> np.ndarray:
+def next_features(node: Robot, seed: int) -> np.ndarray:
     """Features of the next frame, by the engine and the state that the node has now."""
     perception = node.node.worker.perception("camera")
     pixels = np.random.default_rng(seed).integers(0, 256, (60, 70, 3), np.uint8)

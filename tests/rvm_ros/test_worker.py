@@ -56,8 +56,10 @@ class Heads:
         self.forgotten = 0
         self.broken = False
         self.gate: threading.Event | None = None
+        self.labels: object = "labels"
+        self.needs_every_frame = False
 
-    def draw(self, image, features, wanted):
+    def draw(self, image, features, wanted, stamp_ns):
         if self.gate is not None:
             assert self.gate.wait(TIMEOUT_S)
         if self.broken:
@@ -73,6 +75,8 @@ class Port:
 
     def __init__(self) -> None:
         self.sent: list[object] = []
+        self.labels: list[object] = []
+        self.looked_at = True
         self.broken = False
 
     def check(self, message):
@@ -82,7 +86,10 @@ class Port:
         return message.image
 
     def wanted(self):
-        return Wanted(features=True, overlay=True)
+        return Wanted(features=True, overlay=self.looked_at)
+
+    def publish_labels(self, labels):
+        self.labels.append(labels)
 
     def publish(self, outputs, header):
         if self.broken:
@@ -305,6 +312,25 @@ def test_where_every_frame_counts_the_engine_waits_for_the_pictures(running):
     bench.heads["a"].gate.set()
     until(lambda: bench.heads["a"].drawn == list(range(6)))
     assert (bench.counts()["dropped"], bench.counts()["pictures_dropped"]) == (0, 0)
+
+
+def test_nothing_is_drawn_that_nobody_looks_at_but_for_prompts(running):
+    bench = running()
+    for camera in "ab":
+        bench.ports[camera].looked_at = False
+    bench.heads["b"].needs_every_frame = True
+    for camera in "ab":
+        bench.worker.put(camera, message(1.0, 5))
+    until(lambda: bench.heads["b"].drawn and bench.counts("a")["processed"])
+    bench.worker.between_frames(lambda: None).result(timeout=TIMEOUT_S)
+    assert bench.heads["a"].drawn == []
+
+
+def test_labels_are_told_as_they_are_when_the_picture_is_drawn(running):
+    bench = running()
+    bench.worker.put("a", message(1.0))
+    until(lambda: bench.ports["a"].labels)
+    assert bench.ports["a"].labels == ["labels"]
 
 
 def test_the_stages_of_a_frame_add_up_to_its_latency(running):

@@ -1,0 +1,71 @@
+"""A perception node in the test's own process, with a camera before it and its outputs behind it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header, String
+from std_srvs.srv import Trigger
+
+from rvm_ros.outgoing import array_to_image, msg_to_features
+from rvm_ros.perception_node import PerceptionNode
+
+
+class Robot:
+    """An active node in this process, what it sends, and a camera before it."""
+
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+    def __init__(self, client, **parameters) -> None:
+        self.client = client
+        self.node = PerceptionNode(
+            parameter_overrides=[Parameter(name, value=value) for name, value in parameters.items()]
+        )
+        client.executor.add_node(self.node)
+        self.node.trigger_configure()
+        self.node.trigger_activate()
+        assert self.node.worker is not None
+        camera = self.node.cameras[0]
+        self.outputs = {
+            name: client.subscribe(Image, f"/perception/{camera}/{name}")
+            for name in ("features", "segmentation", "pca")
+        }
+        self.status: list[String] = client.subscribe(String, f"/perception/{camera}/status", self.latched)
+        publishers = self.node.ports[camera]._publishers
+        client.wait_for(lambda: all(publishers[name].get_subscription_count() for name in self.outputs), "subscribers")
+
+    def see(self, stamp_s: float, seed: int) -> dict[str, np.ndarray]:
+        """Send a frame as the camera would, and return what comes of it."""
+        for received in self.outputs.values():
+            received.clear()
+        pixels = np.random.default_rng(seed).integers(0, 256, (60, 70, 3), np.uint8)
+        message = array_to_image(pixels, Header(), "rgb8")
+        message.header.stamp.sec, message.header.stamp.nanosec = int(stamp_s), round(stamp_s % 1 * 1e9)
+        self.node._on_image(self.node.cameras[0], message)
+        self.client.wait_for(lambda: all(self.outputs.values()), "outputs")
+        result = {name: np.array(received[-1].data) for name, received in self.outputs.items()}
+        result["features"] = msg_to_features(self.outputs["features"][-1]).copy()
+        return result
+
+    def end(self) -> None:
+        """As a process ends; a second call does nothing."""
+        if self.node in self.client.executor.get_nodes():
+            self.client.executor.remove_node(self.node)
+            self.node.trigger_shutdown()
+            self.node.destroy_node()
+
+    def ask(self, service: str) -> Trigger.Response:
+        return self.client.call(Trigger, f"/perception/{service}", Trigger.Request())
+
+    def told(self) -> dict:
+        """The latest latched status."""
+        self.client.wait_for(lambda: self.status, "a status")
+        return json.loads(self.status[-1].data)
+
+    def wait_for_status(self, condition) -> dict:
+        self.client.wait_for(lambda: self.status and condition(self.told()), "the status")
+        return self.told()
