@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from rvm_model.camera_heads import CameraHeads, HeadsConfig
-from rvm_model.engines import BY_NAME, EngineInfo, choose_engine
+from rvm_model.engines import BY_NAME, EngineInfo, EnginePool, SharedEngine, choose_engine
 from rvm_model.heads.clusters import ClusterConfig
 from rvm_model.heads.propagation import PropagationConfig
 from rvm_model.heads.readout import load_readout
@@ -32,13 +32,19 @@ class Loaded:
         return self.perceptions[camera].engine.info
 
 
-def load(cameras: tuple[str, ...], values: Mapping[str, Any], tell: Callable[[str], object]) -> Loaded:
+def load(
+    cameras: tuple[str, ...],
+    values: Mapping[str, Any],
+    tell: Callable[[str], object],
+    pool: EnginePool | None = None,
+) -> Loaded:
     """Load, build where that is asked for, and try the engines.
 
     Args:
         cameras: their names.
         values: the node's parameters by name.
         tell: takes sentences on what is done, where that takes long or is not what the user may expect.
+        pool: shares engines with other nodes of this process.
 
     Raises:
         FileNotFoundError: no such weights or folder.
@@ -61,7 +67,10 @@ def load(cameras: tuple[str, ...], values: Mapping[str, Any], tell: Callable[[st
             cameras=len(group),
             build_if_missing=values["build_if_missing"],
             tell=tell,
+            pool=pool,
         )
+        if isinstance(engine, SharedEngine) and engine.given > 1:
+            tell("engine: shared with another node of this process, which loaded it")
         info, count = engine.info, len(group)
         if info.cameras is not None and info.cameras < count:
             raise ValueError(

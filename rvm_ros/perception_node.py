@@ -20,6 +20,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.qos_overriding_options import InvalidQosOverridesError
 from rclpy.task import Future
 
+from rvm_model.engines import EnginePool
 from rvm_ros import process
 from rvm_ros.camera_port import CAMERA_QOS, CameraMessage, CameraPort, every_frame_qos
 from rvm_ros.camera_stream import StreamSettings
@@ -32,6 +33,8 @@ from rvm_ros.reporting import Report
 from rvm_ros.services import Services
 from rvm_ros.worker import Worker, WorkerSettings
 
+NAME = "perception"
+"""The node's name, where it is given no other."""
 PROMPTS_WAITING = 20
 """Most prompts that may wait for the next pause between two frames."""
 
@@ -39,16 +42,21 @@ PROMPTS_WAITING = 20
 class PerceptionNode(LifecycleNode):
     """Cameras in; features, CLS token, PCA picture, segmentation and overlay of each out."""
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, name: str = NAME, *, pool: EnginePool | None = None, **kwargs: Any) -> None:
         """Declare the parameters.
 
         Args:
+            name: the node's name.
+            pool: shares engines with other nodes of this process that have the same pool. Each of them needs an
+                executor of its own thread: rclpy's multi-threaded one does not outlive a node's transitions.
             kwargs: as for rclpy's Node, for example `parameter_overrides`.
 
         Raises:
             ValueError: a parameter given at the start has a value that is not allowed.
         """
-        super().__init__("perception", **kwargs)
+        super().__init__(name, **kwargs)
+        self.pool = pool
+        """What the engine is shared through; None where it is not."""
         self.loaded: Loaded | None = None
         """What the frames go through; None while not configured."""
         self.worker: Worker | None = None
@@ -140,7 +148,7 @@ class PerceptionNode(LifecycleNode):
     def _configure(self) -> None:
         start_s = time.monotonic()
         values = self.values()
-        self.loaded = load(self.cameras, values, self.get_logger().info)
+        self.loaded = load(self.cameras, values, self.get_logger().info, self.pool)
         self.reload.note_running(values)
         self.announce(self.loaded, f"ready after {time.monotonic() - start_s:.1f} s")
         for camera in self.cameras:
@@ -301,10 +309,10 @@ def _worker_settings(values: dict[str, Any]) -> WorkerSettings:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the node until it is interrupted; returns the exit status."""
-    return process.run("perception", PerceptionNode, _begin, _end, arguments)
+    return process.run(NAME, PerceptionNode, begin, end, arguments)
 
 
-def _begin(node: PerceptionNode) -> Future[int]:
+def begin(node: PerceptionNode) -> Future[int]:
     """Start by itself where that is asked for; what is returned is done only if that fails."""
     done: Future[int] = Future()
     success = TransitionCallbackReturn.SUCCESS
@@ -315,7 +323,8 @@ def _begin(node: PerceptionNode) -> Future[int]:
     return done
 
 
-def _end(node: PerceptionNode) -> None:
+def end(node: PerceptionNode) -> None:
+    """Stop and free, in order."""
     node.trigger_shutdown()
 
 

@@ -54,11 +54,11 @@ class Reload:
             return self._outcome
         self._outcome = Future()
         values, self._wanted = self._node.values(), self._asked_for()
-        logger, cameras = self._node.get_logger(), self._node.cameras
+        logger, cameras, pool = self._node.get_logger(), self._node.cameras, self._node.pool
         logger.info(
             f"engine: loading {values['engine'] or 'the default'} with {values['model']} beside the one that runs"
         )
-        self._loading = in_thread("reload", lambda: load(cameras, values, logger.info))
+        self._loading = in_thread("reload", lambda: load(cameras, values, logger.info, pool))
         self._loading.add_done_callback(lambda _: self._progressed.trigger())
         return self._outcome
 

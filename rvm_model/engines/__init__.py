@@ -4,6 +4,7 @@ from rvm_model.engines.base import Engine, EngineInfo
 from rvm_model.engines.choose import BY_NAME, choose_engine
 from rvm_model.engines.load import load_engine
 from rvm_model.engines.manifest import EngineError, EngineManifest
+from rvm_model.engines.pool import EnginePool, SharedEngine
 from rvm_model.engines.states import CameraStates
 from rvm_model.engines.torch_engine import TorchEngine
 
@@ -14,6 +15,8 @@ __all__ = [
     "EngineError",
     "EngineInfo",
     "EngineManifest",
+    "EnginePool",
+    "SharedEngine",
     "TorchEngine",
     "choose_engine",
     "load_engine",

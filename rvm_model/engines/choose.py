@@ -7,13 +7,15 @@ import hashlib
 import importlib.util
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from torch import Tensor
 from torch.nn import functional
 
@@ -22,6 +24,7 @@ from rvm_model.engines.base import Engine
 from rvm_model.engines.load import PACKAGES, load_engine, runtime_version
 from rvm_model.engines.manifest import SCHEMA, DamagedEngineError, EngineError, EngineManifest, Kind
 from rvm_model.engines.parity import STEPS
+from rvm_model.engines.pool import EnginePool
 from rvm_model.engines.torch_engine import TorchEngine
 from rvm_model.hashing import file_digest
 from rvm_model.inference import InferenceStep
@@ -46,6 +49,7 @@ def choose_engine(
     cameras: int = 1,
     build_if_missing: bool = False,
     tell: Callable[[str], object] = print,
+    pool: EnginePool | None = None,
 ) -> Engine:
     """Load the engine that a user asks for.
 
@@ -61,6 +65,7 @@ def choose_engine(
         cameras: largest batch that a TensorRT engine is built for.
         build_if_missing: let a TensorRT engine be built here, which takes minutes of the GPU.
         tell: takes sentences on what is done, where that takes long or is not what the user may expect.
+        pool: shares the engine with other callers of this pool.
 
     Raises:
         FileNotFoundError: no such weights or folder.
@@ -75,8 +80,7 @@ def choose_engine(
     if not choice and device == "xpu":
         choice = "openvino"
     if choice in ("", TORCH):
-        network, weights = load_weights(model)
-        return TorchEngine(network, weights, size=size, device=device)
+        return _torch_engine(model, size, device, pool)
     if choice in CPU_KINDS:
         place = torch.device(device).type
         wanted = _Wanted(choice, weights_info(model), size, device=place, built_for=(runtime_version(choice), place))
@@ -85,8 +89,9 @@ def choose_engine(
         built_for = (*cuda.gpu(device), runtime_version("tensorrt"))
         wanted = _Wanted("tensorrt", weights_info(model), size, "fp16", cameras, device, built_for)
     else:
-        return load_engine(_folder(choice), device=device, threads=threads)
-    return _cached(wanted, device=device, threads=threads, build=choice in CPU_KINDS or build_if_missing, tell=tell)
+        return load_engine(_folder(choice), device=device, threads=threads, pool=pool)
+    load = partial(load_engine, device=device, threads=threads, pool=pool)
+    return _cached(wanted, load, build=choice in CPU_KINDS or build_if_missing, tell=tell)
 
 
 @dataclass(frozen=True)
@@ -129,14 +134,38 @@ def _installed(kind: Kind) -> bool:
     return all(importlib.util.find_spec(package) is not None for package in (PACKAGES[kind], "onnx"))
 
 
-def _cached(wanted: _Wanted, *, device: str, threads: int, build: bool, tell: Callable[[str], object]) -> Engine:
+def _torch_engine(model: str, size: tuple[int, int], device: str, pool: EnginePool | None) -> Engine:
+    def load() -> TorchEngine:
+        network, weights = load_weights(model)
+        return TorchEngine(network, weights, size=size, device=device)
+
+    if pool is None:
+        return load()
+    return pool.get((TORCH, weights_info(model).identity, size, device), load)
+
+
+@contextmanager
+def _locked(path: Path, tell: Callable[[str], object]) -> Iterator[None]:
+    """A second process waits for the first one's engine; the lock goes with its holder, however that ends."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=1)
+    except Timeout:
+        tell(f"engine: waiting for another process that loads or builds the same one and holds {path}")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _cached(wanted: _Wanted, load: Callable[[Path], Engine], *, build: bool, tell: Callable[[str], object]) -> Engine:
     folder = cache_dir() / "engines" / _key(wanted)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # A second process waits for the first one's engine; the lock goes with its holder, however that ends.
-    with FileLock(folder.with_suffix(".lock")):
+    with _locked(folder.with_suffix(".lock"), tell):
         if folder.exists():
             try:
-                return load_engine(folder, device=device, threads=threads)
+                return load(folder)
             except (DamagedEngineError, FileNotFoundError) as error:
                 if not build:
                     raise
@@ -151,7 +180,7 @@ def _cached(wanted: _Wanted, *, device: str, threads: int, build: bool, tell: Ca
                 "build_if_missing once, which takes minutes, or give the folder of an `rvm export`"
             )
         _build(wanted, folder, tell)
-        return load_engine(folder, device=device, threads=threads)
+        return load(folder)
 
 
 def _key(wanted: _Wanted) -> str:

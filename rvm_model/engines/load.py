@@ -13,6 +13,7 @@ import torch
 
 from rvm_model.engines.base import Engine, EngineInfo
 from rvm_model.engines.manifest import START_FILES, EngineError, EngineManifest, check_files
+from rvm_model.engines.pool import EnginePool
 
 PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt"}
 """What each kind needs."""
@@ -24,13 +25,14 @@ _RUNTIMES = {
 """Kind to module and class."""
 
 
-def load_engine(folder: str | Path, *, device: str = "cpu", threads: int = 0) -> Engine:
+def load_engine(folder: str | Path, *, device: str = "cpu", threads: int = 0, pool: EnginePool | None = None) -> Engine:
     """Load an engine that `rvm export` wrote.
 
     Args:
         folder: the engine's folder.
         device: `cpu`, `cuda`, `cuda:N`, or `xpu` for an Intel GPU.
         threads: CPU threads; 0 takes as many as torch does.
+        pool: shares the engine with other callers of this pool.
 
     Raises:
         FileNotFoundError: there is no such folder or manifest.
@@ -43,7 +45,11 @@ def load_engine(folder: str | Path, *, device: str = "cpu", threads: int = 0) ->
         from rvm_model.engines.tensorrt_engine import check_fit  # It needs CUDA.
 
         check_fit(folder, manifest, device)
-    return run_engine(folder, engine_info(manifest, device), threads=threads)
+    info = engine_info(manifest, device)
+    if pool is None:
+        return run_engine(folder, info, threads=threads)
+    key = (info.digest, device, threads, info.cameras)
+    return pool.get(key, lambda: run_engine(folder, info, threads=threads))
 
 
 def run_engine(folder: Path, info: EngineInfo, *, threads: int = 0) -> Engine:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import av
@@ -139,11 +139,13 @@ def client(ros):
 class NodeProcess:
     """A node of the package in a process of its own, its log in a file."""
 
-    def __init__(self, module: str, arguments: list[str], log: Path) -> None:
+    def __init__(self, module: str, arguments: list[str], log: Path, words: Sequence[str] = ()) -> None:
         self.log_path = log
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module, "--ros-args", *arguments], stdout=output, stderr=subprocess.STDOUT
+                [sys.executable, "-m", module, *words, "--ros-args", *arguments],
+                stdout=output,
+                stderr=subprocess.STDOUT,
             )
 
     @property
@@ -162,10 +164,13 @@ def start_node(tmp_path):
     started: list[NodeProcess] = []
 
     def start(
-        module: str, parameters: dict[str, object] | None = None, arguments: list[str] | None = None
+        module: str,
+        parameters: dict[str, object] | None = None,
+        arguments: list[str] | None = None,
+        words: Sequence[str] = (),
     ) -> NodeProcess:
-        words = [word for name, value in (parameters or {}).items() for word in ("-p", f"{name}:={value}")]
-        node = NodeProcess(module, [*words, *(arguments or [])], tmp_path / f"node{len(started)}.log")
+        given = [word for name, value in (parameters or {}).items() for word in ("-p", f"{name}:={value}")]
+        node = NodeProcess(module, [*given, *(arguments or [])], tmp_path / f"node{len(started)}.log", words)
         started.append(node)
         return node
 
