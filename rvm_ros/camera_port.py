@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from rclpy.expand_topic_name import expand_topic_name
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from rclpy.validate_full_topic_name import validate_full_topic_name
@@ -20,35 +20,21 @@ from std_msgs.msg import Header, String
 from rvm_model.camera_heads import Outputs, Wanted
 from rvm_model.segmentation import LabelTable
 from rvm_ros.images import check_compressed, check_image, compressed_to_array, image_to_array
+from rvm_ros.interfaces import (
+    CAMERA_QOS,
+    IMAGE_OUTPUTS,
+    LATCHED_OUTPUTS,
+    LATCHED_QOS,
+    OUTPUT_QOS,
+    PROMPT_QOS,
+    PROMPTS,
+    TRANSPORTS,
+)
 from rvm_ros.label_info import label_info, label_info_type
 from rvm_ros.outgoing import array_to_image, features_to_msg
 from rvm_ros.prompts import PromptMessage
 
 CameraMessage: TypeAlias = Image | CompressedImage
-
-CAMERA_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-"""Cameras are subscribed best effort, which matches every publisher; depth 1, so that no old frame waits in line."""
-
-
-def every_frame_qos(depth: int) -> QoSProfile:
-    """For cameras of which each frame counts: so many may wait, and none is lost on the way."""
-    return QoSProfile(depth=depth, reliability=ReliabilityPolicy.RELIABLE)
-
-
-OUTPUT_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
-"""Outputs are reliable, so that they match every subscriber, and hold one frame."""
-LATCHED_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-"""For what a late subscriber must still get: the label list, the status."""
-
-PROMPT_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
-"""Prompts are few, and each counts."""
-
-IMAGE_OUTPUTS = ("features", "cls_token", "pca", "segmentation", "overlay", "confidence")
-"""Output topics `~/<camera>/<name>` of type sensor_msgs/Image, named like the fields of `Wanted` and `Outputs`."""
-PROMPTS: dict[str, type[PromptMessage]] = {"prompt_mask": Image, "prompt": String}
-"""Input topics `~/<camera>/<name>` on which objects are marked."""
-LATCHED_OUTPUTS = ("labels", "status")
-"""Output topics `~/<camera>/<name>` of type std_msgs/String that hold JSON."""
 
 
 class CameraPort:
@@ -71,7 +57,7 @@ class CameraPort:
         # Checked here, so that a wrong name is known when the node is configured and not when it is activated.
         self.topic = topic if transport == "raw" else f"{topic}/compressed"
         validate_full_topic_name(expand_topic_name(self.topic, node.get_name(), node.get_namespace()))
-        self._message_type = Image if transport == "raw" else CompressedImage
+        self._message_type = TRANSPORTS[transport]
         self._max_pixels = max_pixels
         self._node = node
         self._subscription: Subscription | None = None
@@ -82,21 +68,22 @@ class CameraPort:
         self._status = ""
         try:
             for output in IMAGE_OUTPUTS:
-                self._publishers[output] = node.create_lifecycle_publisher(
-                    Image,
-                    f"~/{name}/{output}",
-                    OUTPUT_QOS,
-                    qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-                )
+                self._publish_on(output, Image, OUTPUT_QOS)
             for output in LATCHED_OUTPUTS:
-                self._publishers[output] = node.create_lifecycle_publisher(String, f"~/{name}/{output}", LATCHED_QOS)
+                self._publish_on(output, String, LATCHED_QOS)
             if self._label_info is not None:
-                self._publishers["label_info"] = node.create_lifecycle_publisher(
-                    self._label_info, f"~/{name}/label_info", LATCHED_QOS
-                )
+                self._publish_on("label_info", self._label_info, LATCHED_QOS)
         except BaseException:
             self.destroy()  # Nobody else knows of those that were made.
             raise
+
+    def _publish_on(self, output: str, kind: type[Any], qos: QoSProfile) -> None:
+        self._publishers[output] = self._node.create_lifecycle_publisher(
+            kind,
+            f"~/{self.name}/{output}",
+            qos,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
 
     def subscribe(self, on_image: Callable[[str, CameraMessage], None], qos: QoSProfile = CAMERA_QOS) -> None:
         """Hand every image to `on_image(camera name, message)` from now on."""
@@ -110,10 +97,14 @@ class CameraPort:
 
     def subscribe_prompts(self, on_prompt: Callable[[str, PromptMessage], None]) -> None:
         """Hand every prompt to `on_prompt(camera name, message)` from now on."""
-        for name, kind in PROMPTS.items():
+        for name, (kind, _) in PROMPTS.items():
             self._prompts.append(
                 self._node.create_subscription(
-                    kind, f"~/{self.name}/{name}", lambda message: on_prompt(self.name, message), PROMPT_QOS
+                    kind,
+                    f"~/{self.name}/{name}",
+                    lambda message: on_prompt(self.name, message),
+                    PROMPT_QOS,
+                    qos_overriding_options=QoSOverridingOptions.with_default_policies(),
                 )
             )
 

@@ -14,6 +14,7 @@ from rvm_model.heads.propagation import PropagationConfig
 from rvm_model.segmentation import SOURCES
 from rvm_ros.camera_stream import StreamSettings
 from rvm_ros.images import MAX_PIXELS
+from rvm_ros.interfaces import TRANSPORTS
 from rvm_ros.parameter_spec import ParameterSpec, When
 from rvm_ros.worker import WorkerSettings
 
@@ -242,7 +243,7 @@ def camera_parameters(camera: str) -> tuple[ParameterSpec, ...]:
             f"{camera}.transport",
             "raw",
             "raw: sensor_msgs/Image on the topic, compressed: CompressedImage on <topic>/compressed",
-            choices=("raw", "compressed"),
+            choices=tuple(TRANSPORTS),
         ),
         ParameterSpec(
             f"{camera}.image_size",

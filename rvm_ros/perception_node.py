@@ -22,8 +22,9 @@ from rclpy.task import Future
 
 from rvm_model.engines import EnginePool
 from rvm_ros import process
-from rvm_ros.camera_port import CAMERA_QOS, CameraMessage, CameraPort, every_frame_qos
+from rvm_ros.camera_port import CameraMessage, CameraPort
 from rvm_ros.camera_stream import StreamSettings
+from rvm_ros.interfaces import CAMERA_QOS, every_frame_qos
 from rvm_ros.loading import Loaded, described, heads_config, load
 from rvm_ros.parameter_spec import When, declare, unknown_parameters
 from rvm_ros.parameters import PERCEPTION_PARAMETERS, camera_parameters, check_camera_names

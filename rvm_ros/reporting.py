@@ -10,6 +10,7 @@ from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 
 from rvm_ros import diagnostics
+from rvm_ros.interfaces import DIAGNOSTICS_QOS
 from rvm_ros.worker import Worker
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Report:
         """Tell from now on."""
         self._node = node
         self._prompted: dict[str, str] = {}
-        self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS_QOS)
         # Not the node's clock: a simulation that stands still, or has no clock yet, must show.
         node.create_timer(PERIOD_S, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
 

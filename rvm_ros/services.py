@@ -12,6 +12,7 @@ from std_srvs.srv import Trigger
 
 from rvm_model.snapshot import CameraSnapshot, SnapshotError, load_snapshot, save_snapshot
 from rvm_ros.deferred import in_thread, result
+from rvm_ros.interfaces import SERVICES
 
 if TYPE_CHECKING:
     from rvm_ros.perception_node import PerceptionNode
@@ -32,14 +33,16 @@ class Services:
         self._node = node
         # Their own: frames, and what an answer waits for, come through while one of them is being answered.
         self._group = MutuallyExclusiveCallbackGroup()
-        for name, answer in (
-            ("reset_state", self._reset_state),
-            ("save_state", self._save_state),
-            ("load_state", self._load_state),
-            ("reload_engine", self._reload_engine),
-        ):
+        answers = {
+            "reset_state": self._reset_state,
+            "save_state": self._save_state,
+            "load_state": self._load_state,
+            "reload_engine": self._reload_engine,
+        }
+        for name, (kind, _) in SERVICES.items():
+            answer = answers[name]
             callback = _answering(node, name, answer)
-            node.create_service(Trigger, f"~/{name}", callback, callback_group=self._group)
+            node.create_service(kind, f"~/{name}", callback, callback_group=self._group)
 
     async def _reset_state(self) -> str:
         """Start every camera's state anew before its next frame."""

@@ -6,7 +6,8 @@ pytest.importorskip("rclpy")
 
 from rclpy.lifecycle import LifecycleNode
 
-from rvm_ros.camera_port import IMAGE_OUTPUTS, LATCHED_OUTPUTS, CameraPort
+from rvm_ros.camera_port import CameraPort
+from rvm_ros.interfaces import IMAGE_OUTPUTS, LATCHED_OUTPUTS
 
 pytestmark = pytest.mark.ros
 
