@@ -14,10 +14,65 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from rvm_model.engines import EngineInfo
 from rvm_ros.counts import COUNTED, CameraCounts
+from rvm_ros.latency import STAGES
 
 OK, WARN, ERROR, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE
 RESETS_WITHIN_S = 60.0
 """Over what time resets are counted for the level."""
+
+
+LEVELS = (
+    ("STALE", "camera", "no image for `stale_after`"),
+    (
+        "ERROR",
+        "camera",
+        "images arrive and none was processed for `stale_after`; or 95% latency from `error_latency` on",
+    ),
+    (
+        "WARN",
+        "camera",
+        "no image since activation; or `warn_resets` resets within a minute; or 95% latency from `warn_latency` on",
+    ),
+    ("ERROR", "node", "processing ended because steps failed time after time, so that the node deactivated"),
+    (
+        "WARN",
+        "node",
+        "the weights are untrained; or an engine that was asked for could not be loaded, so the old one runs",
+    ),
+    ("OK", "both", "none of these"),
+)
+"""Levels, of what, and when; of several that hold, the first of a camera is told, and the gravest of the node."""
+ENGINE_VALUES = {
+    "engine": "What runs: kind, arithmetic, width x height of the input",
+    "engine_digest": "Identity of what runs; states that are saved belong to it",
+    "device": "Where it runs",
+    "weights": "Identity of the weights",
+    "trained": "False for random weights",
+}
+"""Values of every status while an engine is loaded."""
+NODE_VALUES = {
+    "state": "unconfigured, inactive or active",
+    "memory_mb": "Memory of the process now, in MB of 10^6 bytes; on Linux",
+    "memory_peak_mb": "The most that it ever was",
+    "cuda:N_memory_mb": "Memory that torch holds on a GPU that is used",
+    **ENGINE_VALUES,
+}
+"""Values of the node's own status."""
+_STATISTICS = "50th, 95th, 99th percentile and maximum (`p50`, `p95`, `p99`, `max`) over the last 200 frames"
+CAMERA_VALUES = {
+    "input_hz": "Images per second that arrive",
+    "output_hz": "Frames per second that are processed",
+    "resets": "Times the state was started anew",
+    "resets_by_reason": "The same by reason",
+    "last_reset": "Reason of the last one",
+    "state_age_frames": "Frames in the state",
+    "latency_*_ms": f"From arrival to the last output sent, in milliseconds: {_STATISTICS}",
+    **{f"{stage}_*_ms": f"{text}, likewise" for stage, text in STAGES.items()},
+    "interval_*_ms": "Between the stamps of frames that the state took in one after the other, likewise: what the "
+    "recurrence sees",
+    **ENGINE_VALUES,
+}
+"""Values of a camera's status, beside what is counted."""
 
 
 @dataclass(frozen=True)

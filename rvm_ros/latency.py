@@ -8,10 +8,17 @@ from collections.abc import Mapping
 
 import numpy as np
 
-STAGES = ("wait", "convert", "engine", "heads", "publish")
-"""Stages of a frame in the node: all waiting, message to array and resize, step, heads, messages out.
+STAGES = {
+    "wait": "Waiting: for the engine, for other cameras, for the pictures before",
+    "convert": "Message to array, and resizing",
+    "engine": "The recurrent step of all cameras of the batch",
+    "heads": "Pictures and labels",
+    "publish": "Arrays to messages, and sending",
+}
+"""Stages of a frame in the node.
 
-On a GPU the engine's kernels are awaited where their result is first read, so part of their time shows under `heads`.
+On a GPU the engine's kernels are awaited where their result is first read: in the check that features are finite, which
+belongs to `engine`.
 """
 PERCENTILES = (50, 95, 99)
 
