@@ -199,5 +199,5 @@ def test_parameters_that_are_live_change_what_runs(robot):
     node.client.wait_for(lambda: stream.settings.on_gap == "continue", "the new settings")
     assert (stream.settings.max_gap_s, stream.settings.max_rate_hz) == (5.0, 2.0)
     node.see(12.0, 1)
-    assert node.outputs["pca"][-1].height == 30
+    assert node.outputs["camera"]["pca"][-1].height == 30
     assert node.node.worker.perception("camera").states.age("camera") == 2

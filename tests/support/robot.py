@@ -14,6 +14,8 @@ from std_srvs.srv import Trigger
 from rvm_ros.outgoing import array_to_image, msg_to_features
 from rvm_ros.perception_node import PerceptionNode
 
+OUTPUTS = ("features", "segmentation", "pca")
+
 
 class Robot:
     """An active node in this process, what it sends, and a camera before it."""
@@ -29,26 +31,30 @@ class Robot:
         self.node.trigger_configure()
         self.node.trigger_activate()
         assert self.node.worker is not None
-        camera = self.node.cameras[0]
         self.outputs = {
-            name: client.subscribe(Image, f"/perception/{camera}/{name}")
-            for name in ("features", "segmentation", "pca")
+            camera: {name: client.subscribe(Image, f"/perception/{camera}/{name}") for name in OUTPUTS}
+            for camera in self.node.cameras
         }
-        self.status: list[String] = client.subscribe(String, f"/perception/{camera}/status", self.latched)
-        publishers = self.node.ports[camera]._publishers
-        client.wait_for(lambda: all(publishers[name].get_subscription_count() for name in self.outputs), "subscribers")
+        self.status: list[String] = client.subscribe(String, f"/perception/{self.node.cameras[0]}/status", self.latched)
+        publishers = [self.node.ports[camera]._publishers[name] for camera in self.outputs for name in OUTPUTS]
+        client.wait_for(lambda: all(each.get_subscription_count() for each in publishers), "subscribers")
 
-    def see(self, stamp_s: float, seed: int) -> dict[str, np.ndarray]:
-        """Send a frame as the camera would, and return what comes of it."""
-        for received in self.outputs.values():
-            received.clear()
+    def send(self, stamp_s: float, seed: int, camera: str = "") -> None:
+        """Send a frame as the camera would, by default the first one."""
         pixels = np.random.default_rng(seed).integers(0, 256, (60, 70, 3), np.uint8)
         message = array_to_image(pixels, Header(), "rgb8")
         message.header.stamp.sec, message.header.stamp.nanosec = int(stamp_s), round(stamp_s % 1 * 1e9)
-        self.node._on_image(self.node.cameras[0], message)
-        self.client.wait_for(lambda: all(self.outputs.values()), "outputs")
-        result = {name: np.array(received[-1].data) for name, received in self.outputs.items()}
-        result["features"] = msg_to_features(self.outputs["features"][-1]).copy()
+        self.node._on_image(camera or self.node.cameras[0], message)
+
+    def see(self, stamp_s: float, seed: int, camera: str = "") -> dict[str, np.ndarray]:
+        """Send a frame, and return what comes of it."""
+        outputs = self.outputs[camera or self.node.cameras[0]]
+        for received in outputs.values():
+            received.clear()
+        self.send(stamp_s, seed, camera)
+        self.client.wait_for(lambda: all(outputs.values()), "outputs")
+        result = {name: np.array(received[-1].data) for name, received in outputs.items()}
+        result["features"] = msg_to_features(outputs["features"][-1]).copy()
         return result
 
     def end(self) -> None:
