@@ -219,6 +219,8 @@ class PerceptionNode(LifecycleNode):
                 outcome = worker.heads(camera).mark(prompt)
             except ValueError as error:
                 outcome = f"refused: {error}"
+            except Exception:  # Whatever it is, it is about this prompt, and whoever sent it is to know.
+                outcome = f"refused, for an error that was not expected: {traceback.format_exc()}"
             self.report.tell_prompt(worker, camera, outcome)
 
         worker.between_frames(mark)
@@ -239,9 +241,15 @@ class PerceptionNode(LifecycleNode):
         names, self._set = self._set, set()
         if self.loaded is None or not names:
             return
+        self.apply_parameters(self.loaded)
+        if any(self._specs[name].when is When.RELOAD for name in names):
+            self.reload.consider()
+
+    def apply_parameters(self, loaded: Loaded) -> None:
+        """Let what is loaded, and the worker, go by the parameters that can be set while the node runs."""
         values = self.values()
         config = heads_config(values)
-        for camera, heads in self.loaded.heads.items():
+        for camera, heads in loaded.heads.items():
             heads.configure(config)
             if self.worker is not None:
                 self.ports[camera].publish_labels(heads.labels)
@@ -249,8 +257,6 @@ class PerceptionNode(LifecycleNode):
             self.worker.settings = _worker_settings(values)
             for camera, stream in self.worker.streams.items():
                 stream.settings = _stream_settings(camera, values)
-        if any(self._specs[name].when is When.RELOAD for name in names):
-            self.reload.consider()
 
     def _on_clock_jump(self, jump: object) -> None:
         """The node's clock went back, or became another one: what the stamps had said does not hold any more."""

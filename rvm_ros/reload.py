@@ -99,13 +99,12 @@ class Reload:
     def _put_in_place(self, new: Loaded, carried: list[str]) -> None:
         node = self._node
         node.loaded = new
+        node.apply_parameters(new)  # They may have been set while it was loaded.
         self._running, self.problem = self._wanted, ""
         states = f"the states of {', '.join(carried)} go on" if carried else "the states start anew"
         node.announce(new, states)
-        for camera, port in node.ports.items():
-            if node.worker is not None:
-                port.publish_labels(new.heads[camera].labels)
-                node.report.tell_status(camera)
+        for camera in node.cameras:
+            node.report.tell_status(camera)
         outcome = self._end()
         if outcome is not None:
             outcome.set_result(f"runs now; {states}")

@@ -176,6 +176,17 @@ def test_frames_go_through_while_an_engine_is_loaded(robot, monkeypatch):
     assert outcome.result() == "runs now; the states of camera go on"
 
 
+def test_parameters_that_are_set_while_an_engine_is_loaded_hold_for_it_too(robot, monkeypatch):
+    gate, load = threading.Event(), reload.load
+    monkeypatch.setattr(reload, "load", lambda *args: load(*args) if gate.wait(30) else None)
+    node = robot()
+    outcome = node.node.reload.begin()
+    assert node.node.set_parameters([Parameter("overlay_alpha", value=0.25)])[0].successful
+    gate.set()
+    node.client.wait_for(outcome.done, "the new engine")
+    assert node.node.worker.heads("camera").config.overlay_alpha == 0.25
+
+
 def test_an_engine_that_is_loaded_when_the_node_is_cleaned_up_is_dropped(robot, monkeypatch):
     gate, load = threading.Event(), reload.load
     monkeypatch.setattr(reload, "load", lambda *args: gate.wait(30) and load(*args))
