@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from pathlib import Path
@@ -136,6 +137,9 @@ def _answering(node: PerceptionNode, name: str, answer: Answer) -> Callable[...,
         except (RefusedError, ValueError, OSError, RuntimeError) as error:
             response.message = str(error)
             node.get_logger().error(f"{name} failed: {error}")
+        except Exception as error:  # It would end the executor, and with it all cameras.
+            response.message = f"{type(error).__name__}: {error}; the node's log has more"
+            node.get_logger().error(f"{name} failed, for an error that was not expected:\n{traceback.format_exc()}")
         return response
 
     return on_request

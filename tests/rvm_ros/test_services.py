@@ -81,6 +81,15 @@ def test_a_disk_that_is_full_is_told_and_the_old_snapshot_stays(robot, tmp_path)
     node.see(10.2, 2)
 
 
+def test_an_error_that_nobody_expected_is_answered_and_ends_nothing(robot, monkeypatch):
+    node = robot()
+    node.see(10.0, 0)
+    monkeypatch.setattr("rvm_ros.services.save_snapshot", lambda *_: {}["missing"])
+    response = node.ask("save_state")
+    assert (response.success, response.message) == (False, "KeyError: 'missing'; the node's log has more")
+    node.see(10.1, 1)
+
+
 def test_services_of_a_node_that_is_not_active_say_what_to_do(robot):
     node = robot()
     node.node.trigger_deactivate()
