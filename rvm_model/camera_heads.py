@@ -5,6 +5,7 @@ Shape legend: H W the camera's image, h w patch rows and columns, D feature widt
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,9 @@ from rvm_model.preprocess import as_tensor, resize
 from rvm_model.prompt import Prompt, Seen
 from rvm_model.segmentation import SOURCES, LabelTable, Objects, Segments, Source, sources, values_of
 from rvm_model.snapshot import Remembered, SnapshotError, put_together, take_apart
+
+OTHER_CAMERA = "frame_id changed"
+"""The reason of a reset after which nothing that was followed means anything."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,8 @@ class Outputs:
     """The input with the labels' colours over it, RGB of the size of `pca`."""
     confidence: npt.NDArray[np.uint8] | None = None
     """How sure the label of each pixel is, 0..255 for 0..1 [H, W]; None also where the source does not know."""
+    labels: LabelTable | None = None
+    """What the values of this segmentation mean; None where there is none."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +138,7 @@ class CameraHeads:
         self.info = info
         self._pca = StreamingPCA(config.pca)
         self._pca_state: PCAState | None = None
+        self._anew: deque[str] = deque()
         self._sources = sources(config.clusters, config.objects, config.prompt_history, head)
         self.config = config
         self.configure(config)
@@ -169,25 +176,27 @@ class CameraHeads:
             wanted: what to compute.
             stamp_ns: acquisition time, by which prompts find the frame.
         """
+        self._catch_up()
         config, source = self.config, self._source
         height, width = frame.shape[:2]
         shown = _shown(height, width, config.picture_height)
         tokens = features[1:].unflatten(0, self.info.grid)
         if isinstance(source, Objects):
             source.see(Seen(stamp_ns, tokens, (height, width), (self.info.height, self.info.width)))
-        pca = labels = colours = confidence = None
+        pca = labels = colours = confidence = table = None
         if wanted.pca:
             rgb, self._pca_state = self._pca(tokens, self._pca_state)
             pca = _host(enlarge(rgb.cpu(), *shown))
-        if wanted.segments:
-            segments = source(tokens)
+        # Objects that someone marked are followed whether somebody looks or not, or they would be lost.
+        if wanted.segments or (isinstance(source, Objects) and source.following):
+            segments, table = source(tokens), source.labels
             if wanted.segmentation:
-                labels = _label_image(segments, source.labels, height, width)
+                labels = _label_image(segments, table, height, width)
             if wanted.overlay:
-                colours = _overlaid(frame, segments, source.labels, shown, config.overlay_alpha)
+                colours = _overlaid(frame, segments, table, shown, config.overlay_alpha)
             if wanted.confidence:
                 confidence = _confidence_image(segments, height, width)
-        return Outputs(pca=pca, segmentation=labels, overlay=colours, confidence=confidence)
+        return Outputs(pca=pca, segmentation=labels, overlay=colours, confidence=confidence, labels=table)
 
     def mark(self, prompt: Prompt) -> str:
         """Take a prompt in; returns what was done.
@@ -195,6 +204,7 @@ class CameraHeads:
         Raises:
             ValueError: it marks nothing that can be followed, or nothing is followed that was marked.
         """
+        self._catch_up()
         source = self._source
         if not isinstance(source, Objects):
             raise ValueError(
@@ -203,6 +213,22 @@ class CameraHeads:
             )
         with torch.inference_mode():
             return source.mark(prompt)
+
+    def start_anew(self, reason: str) -> None:
+        """The camera's state starts anew before its next frame. Any thread.
+
+        What is followed stays, for it is the same scene, but for the frames that are kept for prompts; after
+        `frame_id changed` it is another camera, and nothing stays.
+        """
+        self._anew.append(reason)
+
+    def _catch_up(self) -> None:
+        while self._anew:
+            if self._anew.popleft() == OTHER_CAMERA:
+                self.forget()
+            for source in self._sources.values():
+                if isinstance(source, Objects):
+                    source.forget_frames()
 
     def remember(self) -> dict[str, Remembered]:
         """What is followed, by head, for a snapshot."""
@@ -218,6 +244,7 @@ class CameraHeads:
         """
         if unknown := heads.keys() - {"pca", *self._sources}:
             raise SnapshotError(f"snapshot: got heads {sorted(unknown)}, expected pca and {', '.join(self._sources)}")
+        self._catch_up()
         before = self.remember()
         try:
             self._recall(heads)
@@ -229,9 +256,14 @@ class CameraHeads:
         self.forget()
         for head, parts in heads.items():
             if head == "pca":
-                self._pca_state = put_together(PCAState, parts, self.info.device)
+                state = put_together(PCAState, parts, self.info.device)
+                if state.directions.shape[0] != self.info.dim:
+                    raise SnapshotError(
+                        f"snapshot: got features of width {state.directions.shape[0]}, expected {self.info.dim}"
+                    )
+                self._pca_state = state
             else:
-                self._sources[head].recall(parts, self.info.device)
+                self._sources[head].recall(parts, self.info)
 
     def forget(self) -> None:
         """Drop what was followed so far."""

@@ -16,6 +16,8 @@ from rvm_model.heads.propagation import LARGEST_ID
 
 Point = tuple[float, float]
 
+AHEAD_S = 1.0
+"""How far after the newest frame a prompt's stamp may be, which takes that frame: the marked one is under way."""
 _KEYS = {"id", "name", "box", "points", "negative", "stamp", "remove", "clear"}
 
 
@@ -73,6 +75,11 @@ class Prompt:
             )
         if not self.stamp_ns:
             return len(seen) - 1
+        if (ahead_s := (self.stamp_ns - seen[-1].stamp_ns) / 1e9) > AHEAD_S:
+            raise ValueError(
+                f"prompt: its stamp is {ahead_s:.2f} s after the newest frame's, expected that of an image that was "
+                "marked, or 0; is it by another clock?"
+            )
         return min(range(len(seen)), key=lambda i: abs(seen[i].stamp_ns - self.stamp_ns))
 
     def masks(self, seen: Seen) -> dict[int, Tensor]:
@@ -168,11 +175,15 @@ def _numbers(name: str, value: Any, count: int) -> list[float]:
     good = isinstance(value, list) and len(value) == count and all(type(each) in (int, float) for each in value)
     if not good:
         raise ValueError(f"{name}: got {str(value)[:80]}, expected {count} numbers in pixels of the image")
-    return [float(each) for each in value]
+    try:
+        return [float(each) for each in value]
+    except OverflowError as error:  # JSON's whole numbers have no end.
+        raise ValueError(f"{name}: got a number beyond all measure, expected pixels of the image") from error
 
 
 def _stamp_ns(content: Mapping[str, Any]) -> int:
     stamp = content.get("stamp", [0, 0])
-    if not isinstance(stamp, list) or len(stamp) != 2 or any(type(each) is not int for each in stamp):
-        raise ValueError(f"stamp: got {str(stamp)[:80]}, expected [seconds, nanoseconds], whole numbers")
+    whole = isinstance(stamp, list) and len(stamp) == 2 and all(type(each) is int for each in stamp)
+    if not whole or not (0 <= stamp[0] < 2**31 and 0 <= stamp[1] < 10**9):
+        raise ValueError(f"stamp: got {repr(stamp)[:80]}, expected [seconds, nanoseconds] of an image, whole numbers")
     return int(stamp[0]) * 1_000_000_000 + int(stamp[1])

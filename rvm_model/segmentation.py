@@ -13,13 +13,14 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from rvm_model.engines import EngineInfo
 from rvm_model.heads import propagation, readout
 from rvm_model.heads.clusters import ClusterConfig, ClusterState, OnlineKMeans
 from rvm_model.heads.palette import palette
 from rvm_model.heads.propagation import LabelPropagation, PropagationConfig, PropagationState
 from rvm_model.heads.readout import Readout
 from rvm_model.prompt import Prompt, Seen
-from rvm_model.snapshot import Remembered, put_together, take_apart
+from rvm_model.snapshot import Remembered, SnapshotError, put_together, take_apart
 
 SOURCES = ("clusters", "propagation", "readout")
 """Names of the sources."""
@@ -75,8 +76,12 @@ class Source(Protocol):
         """What is followed, for a snapshot; None where nothing is."""
         ...
 
-    def recall(self, parts: Remembered, device: str) -> None:
-        """Go on from what `remember` gave."""
+    def recall(self, parts: Remembered, info: EngineInfo) -> None:
+        """Go on from what `remember` gave, on features of this engine.
+
+        Raises:
+            SnapshotError: it does not fit.
+        """
         ...
 
     def forget(self) -> None:
@@ -109,9 +114,13 @@ class Clusters:
         """See `Source`."""
         return None if self._state is None else take_apart(self._state)
 
-    def recall(self, parts: Remembered, device: str) -> None:
+    def recall(self, parts: Remembered, info: EngineInfo) -> None:
         """See `Source`."""
-        self._state = put_together(ClusterState, parts, device)
+        state: ClusterState = put_together(ClusterState, parts, info.device)
+        got, expected = tuple(state.centroids.shape), (len(self._labels.labels), info.dim)
+        if got != expected:
+            raise SnapshotError(f"snapshot: got {got} clusters and width, expected {expected}; set `clusters` alike")
+        self._state = state
 
     def forget(self) -> None:
         """See `Source`."""
@@ -140,6 +149,15 @@ class Objects:
         colours = palette(propagation.LARGEST_ID + 1).tolist()
         objects = (Label(each, self._names.get(each, f"object {each}"), tuple(colours[each])) for each in ids)
         return LabelTable("propagation", (Label(0, "background", (0, 0, 0)), *objects), 255)
+
+    @property
+    def following(self) -> bool:
+        """Whether something is followed."""
+        return self._state is not None
+
+    def forget_frames(self) -> None:
+        """Keep none of the frames for prompts: what comes next has nothing to do with them."""
+        self._seen.clear()
 
     def see(self, seen: Seen) -> None:
         """Keep a frame for prompts."""
@@ -190,12 +208,15 @@ class Objects:
         parts = take_apart(self._state)
         return Remembered(parts.tensors, {**parts.values, "names": [[i, name] for i, name in self._names.items()]})
 
-    def recall(self, parts: Remembered, device: str) -> None:
+    def recall(self, parts: Remembered, info: EngineInfo) -> None:
         """See `Source`."""
         values = dict(parts.values)
         names = {int(each): str(name) for each, name in values.pop("names", [])}
-        self._state = put_together(PropagationState, Remembered(parts.tensors, values), device)
-        self._names = names
+        state: PropagationState = put_together(PropagationState, Remembered(parts.tensors, values), info.device)
+        got, expected = tuple(state.queue_features.shape[1:]), (*info.grid, info.dim)
+        if got != expected:
+            raise SnapshotError(f"snapshot: got objects on features {got}, expected {expected}")
+        self._state, self._names = state, names
 
     def forget(self) -> None:
         """See `Source`."""
@@ -228,9 +249,9 @@ class Classes:
     def remember(self) -> None:
         """See `Source`: it follows nothing."""
 
-    def recall(self, parts: Remembered, device: str) -> None:
+    def recall(self, parts: Remembered, info: EngineInfo) -> None:
         """See `Source`."""
-        put_together(_Nothing, parts, device)
+        put_together(_Nothing, parts, info.device)
 
     def forget(self) -> None:
         """See `Source`."""

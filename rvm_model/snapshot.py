@@ -77,7 +77,7 @@ def save_snapshot(path: Path, cameras: Mapping[str, CameraSnapshot]) -> None:
         tensors[f"{name}/state"] = camera.state.cpu().contiguous()
         for head, parts in camera.heads.items():
             tensors |= {f"{name}/{head}/{key}": value.cpu().contiguous() for key, value in parts.tensors.items()}
-    described = {"schema": SCHEMA, "tensors": _digest(tensors), "cameras": by_name}
+    described = {"schema": SCHEMA, "digest": _digest(tensors, by_name), "cameras": by_name}
     content = save(tensors, {_METADATA: json.dumps(described)})
     handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
@@ -109,11 +109,12 @@ def load_snapshot(path: Path, engines: Mapping[str, str]) -> dict[str, CameraSna
         with safe_open(path, framework="pt") as file:
             content = json.loads((file.metadata() or {}).get(_METADATA, "null"))
             _check(path, content, engines)
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  It is no mapping.
-        if content["tensors"] != _digest(tensors):
+            # Copies: the file's own would change with it, or end the process when it is cut.
+            tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118  It is no mapping.
+        if content["digest"] != _digest(tensors, content["cameras"]):
             raise SnapshotError(f"{path}: its contents were changed since it was saved; save a new one")
         return {name: _camera(name, camera, tensors) for name, camera in content["cameras"].items()}
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         if isinstance(error, SnapshotError):
             raise
         raise SnapshotError(f"{path}: cannot be read as a snapshot ({error}); save a new one") from error
@@ -148,8 +149,8 @@ def _camera(name: str, content: Mapping[str, Any], tensors: Mapping[str, Tensor]
     return CameraSnapshot(tensors[f"{name}/state"], int(content["age"]), content["engine"], heads)
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def _digest(tensors: Mapping[str, Tensor], cameras: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(cameras, sort_keys=True).encode())
     for key, value in sorted(tensors.items()):
         digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.numpy().tobytes())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 import threading
 import time
 import traceback
@@ -24,8 +23,10 @@ from rvm_ros.rate_limit import RateLimit
 
 LOG_PERIOD_S = 5.0
 """A camera that sends nothing but garbage is told of this often, not at its frame rate."""
-KINDS = 100
-"""Most kinds of lines that are told apart."""
+NANOSECONDS = 1_000_000_000
+"""Of a second."""
+LONGEST = 600
+"""Letters of a refusal that are logged: a message may hold a text as long as it likes."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,19 @@ class Received:
     message: CameraMessage
     at_s: float
     """time.monotonic() at arrival."""
-    due: Due = Due()
+    owed: Due = Due()
+    """By messages before it that were left out or dropped."""
+    own: Due = Due()
+    """By its own stamp."""
+
+    @property
+    def due(self) -> Due:
+        """All that has to happen to the state before it goes in."""
+        return self.owed.then(self.own)
 
     def over(self, newer: Received) -> Received:
         """The newer one in place of this, with what this one owed."""
-        return dataclasses.replace(newer, due=self.due.then(newer.due))
+        return dataclasses.replace(newer, owed=self.due.then(newer.owed))
 
 
 @dataclass(frozen=True)
@@ -91,10 +100,6 @@ class Frame:
     def stamp_ns(self) -> int:
         """Acquisition time; 0 where the driver does not stamp."""
         return stamp_ns(self.message)
-
-    def over(self, newer: Frame) -> Frame:
-        """The newer one in place of this, with what this one owed."""
-        return dataclasses.replace(newer, due=self.due.then(newer.due))
 
 
 class CameraStream:
@@ -125,6 +130,9 @@ class CameraStream:
         self._now_ns = now_ns
         self._continuity = Continuity()
         self._limit = RateLimit()
+        self._stamped = True
+        # Two threads judge: stamps as messages arrive, and what could be seen when they are decoded.
+        self._judging = threading.Lock()
         self._frame_id: str | None = None
         self._told: dict[str, float] = {}
         self._telling = threading.Lock()
@@ -143,9 +151,10 @@ class CameraStream:
         """
         settings, now_s = self.settings, time.monotonic()
         self.counts.add("received")
-        self.counts.arrivals.note(now_s)
+        self.counts.note_arrival(now_s)
         try:
             self._port.check(message)
+            _check_stamp(message)
             self._check_frame_id(message.header.frame_id, settings.frame_id)
         except Exception as error:
             self.refuse(error)
@@ -159,54 +168,64 @@ class CameraStream:
                 "of its machine the same as here?",
             )
             return None
-        verdict = self._continuity.check(taken_ns, now_s=now_s, max_gap_s=settings.max_gap_s)
-        if self._skip(verdict.transition):
-            return None
-        due = self._left_out.then(self._due(verdict.transition, verdict.dt_s, message.header.frame_id))
-        self._left_out = Due()
-        if due.reset:
-            self._limit.forget()
-        if not self._limit.takes(taken_ns or int(now_s * 1e9), settings.max_rate_hz):
-            self.counts.add("limited")
-            self._left_out = due
-            return None
-        return Received(message, now_s, due)
+        with self._judging:
+            verdict = self._continuity.check(taken_ns, now_s=now_s, max_gap_s=settings.max_gap_s)
+            if self._skip(verdict.transition):
+                return None
+            own = self._due(verdict.transition, verdict.dt_s, message.header.frame_id)
+            owed, self._left_out = self._left_out, Due()
+            stamped = taken_ns != 0
+            if owed.then(own).reset or stamped != self._stamped:  # Stamps and arrivals are different clocks.
+                self._limit.forget()
+            self._stamped = stamped
+            if not self._limit.takes(taken_ns or int(now_s * 1e9), settings.max_rate_hz):
+                self.counts.add("limited")
+                self._left_out = owed.then(own)
+                return None
+        return Received(message, now_s, owed, own)
 
     def start_anew(self, reason: str) -> None:
-        """Executor's thread: let the next frame start the state anew, and judge nothing by those before it."""
-        self._continuity.forget()
-        self._left_out = Due(reset=reason)
+        """Let the next frame start the state anew, and judge nothing by those before it. Any thread."""
+        self._forget(Due(reset=reason))
 
     def go_on(self) -> None:
-        """Executor's thread: let the next frame go on from the state as it is, whatever its stamp."""
-        self._continuity.forget()
-        self._left_out = Due()
+        """Let the next frame go on from the state as it is, whatever its stamp. Any thread."""
+        self._forget(Due())
+
+    def _forget(self, due: Due) -> None:
+        with self._judging:
+            self._continuity.forget()
+            self._left_out, self._unseen = due, Due()
+            self._blind, self._seen_ns = False, 0
 
     def decode(self, received: Received) -> Frame | None:
         """Decode a message; None where it cannot be."""
-        start_s = time.monotonic()
-        due = self._unseen.then(received.due)
+        start_s, taken_ns = time.monotonic(), stamp_ns(received.message)
         try:
             image = self._port.to_array(received.message)
             batch = self._prepare(image)
         except Exception as error:
-            self._blind, self._unseen = True, due
+            with self._judging:
+                # What its stamp says is not believed either, unless the next one was judged by it already.
+                due = received.owed if self._continuity.withdraw(taken_ns) else received.due
+                self._blind, self._unseen = True, self._unseen.then(due)
             self.refuse(error)
             return None
-        due = self._after_blindness(stamp_ns(received.message), due)
-        if self._shape not in (None, image.shape):
-            due = Due(reset="image size changed")
-        self._unseen, self._shape = Due(), image.shape
+        with self._judging:
+            due, self._unseen = self._unseen.then(received.due), Due()
+            due = self._after_blindness(taken_ns, due)
+            if self._shape not in (None, image.shape):
+                due = Due(reset="image size changed")
+            self._shape = image.shape
         return Frame(received.message, received.at_s, due, image, batch, time.monotonic() - start_s)
 
     def refuse(self, error: Exception) -> None:
         """Count and tell an image that cannot be used: whatever is wrong with it is nothing to the other cameras."""
         count = self.counts.add("refused")
         known = isinstance(error, ImageError)
-        told = str(error) if known else "".join(traceback.format_exception(error))
-        # By kind, so that none hides another: the text without what differs from message to message.
-        kind = re.sub(r"'[^']*'|\d+", "", told)[:80] if known else type(error).__name__
-        self.tell(f"refused: {kind}", f"image refused: {told} ({count} refused so far)")
+        told = presentable(str(error)) if known else "".join(traceback.format_exception(error))
+        # By where they were found, so that none hides another: what messages hold makes no kinds of its own.
+        self.tell(f"refused: {_origin(error)}", f"image refused: {told} ({count} refused so far)")
 
     def lose(self, why: str, kind: str) -> None:
         """Count and tell a frame that was lost to an error of ours."""
@@ -221,7 +240,7 @@ class CameraStream:
     def tell_prompt(self, outcome: str) -> None:
         """Log what became of a prompt."""
         if outcome.startswith("refused"):
-            self.tell("prompt", f"prompt {outcome}")
+            self.tell("prompt", f"prompt {presentable(outcome)}")
         elif self._is_time("prompt taken"):
             self._logger.info(f"prompt: {outcome}")
 
@@ -234,8 +253,6 @@ class CameraStream:
         # Not rclpy's own throttle, which goes by the system's clock: that may be set back, and lines would be missing.
         now_s = time.monotonic()
         with self._telling:
-            if kind not in self._told and len(self._told) >= KINDS:
-                kind = "other"  # Hostile messages may find kinds without end.
             if now_s - self._told.get(kind, -math.inf) < LOG_PERIOD_S:
                 return False
             self._told[kind] = now_s
@@ -278,7 +295,29 @@ class CameraStream:
         return due.then(self._gap(dt_s)) if dt_s > self.settings.max_gap_s and not due.reset else due
 
 
+def presentable(text: str) -> str:
+    """A text that quotes a message, for people: not longer than they read, and of characters that are shown."""
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST // 3]} [...] {text[-LONGEST * 2 // 3 :]}"
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def _check_stamp(message: CameraMessage) -> None:
+    stamp = message.header.stamp
+    if stamp.nanosec >= NANOSECONDS:
+        raise ImageError(
+            f"got {stamp.sec} s and {stamp.nanosec} ns, but the nanoseconds of a stamp are less than {NANOSECONDS}; "
+            "the driver must carry them over to its seconds"
+        )
+
+
+def _origin(error: Exception) -> str:
+    """Where an error was raised."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return f"{frames[-1][0].f_code.co_filename}:{frames[-1][1]}" if frames else type(error).__name__
+
+
 def stamp_ns(message: CameraMessage) -> int:
     """Acquisition time of a message in nanoseconds."""
     stamp = message.header.stamp
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)

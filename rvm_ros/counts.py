@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 
 from rvm_ros.latency import Latency, Window
 from rvm_ros.pace import Pace
 
+AWAKE_S = 2.0
+"""Seconds without a message after which the next one begins anew to be waited for."""
 COUNTED = {
     "received": "Messages that arrived",
     "processed": "Frames that the state took in",
@@ -46,13 +47,20 @@ class CameraCounts:
     """When frames were done."""
     restarts: Pace = field(default_factory=lambda: Pace(events=4000))
     """When the state was started anew."""
-    since_s: float = field(default_factory=time.monotonic)
-    """time.monotonic() at activation."""
+    awake_s: float = 0.0
+    """time.monotonic() at the first message after a silence."""
 
     def __post_init__(self) -> None:
         """Start at nothing."""
         self._counted: Counter[str] = Counter()
         self._lock = threading.Lock()
+
+    def note_arrival(self, now_s: float) -> None:
+        """Note that a message arrived."""
+        silent_s = self.arrivals.silent_s(now_s)
+        if silent_s is None or silent_s > AWAKE_S:
+            self.awake_s = now_s
+        self.arrivals.note(now_s)
 
     def add(self, what: str) -> int:
         """Count one more of COUNTED; returns how many there are now."""

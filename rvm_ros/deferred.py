@@ -26,6 +26,16 @@ def in_thread(name: str, function: Callable[[], Result]) -> Future[Result]:
     return future
 
 
+def settle(action: Callable[[], object], future: Future[object]) -> None:
+    """Do something for whoever waits for the future, unless that was cancelled."""
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(action())
+    except Exception as error:  # Whoever waits is told.
+        future.set_exception(error)
+
+
 async def result(future: Future[Result], wake: Callable[[], object]) -> Result:
     """What a future gives, in a callback of an rclpy executor, which runs callbacks of other groups meanwhile.
 

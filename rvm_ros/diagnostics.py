@@ -54,7 +54,7 @@ NODE_VALUES = {
     "state": "unconfigured, inactive or active",
     "memory_mb": "Memory of the process now, in MB of 10^6 bytes; on Linux",
     "memory_peak_mb": "The most that it ever was",
-    "cuda:N_memory_mb": "Memory that torch holds on a GPU that is used",
+    "<device>_memory_mb": "Memory that torch holds on a GPU that is used, `cuda` or `cuda:N`",
     **ENGINE_VALUES,
 }
 """Values of the node's own status."""
@@ -80,7 +80,9 @@ class Thresholds:
     """From where on something is told of."""
 
     stale_after_s: float
-    """Seconds without an image, or without a processed one."""
+    """Seconds without an image."""
+    idle_after_s: float
+    """Seconds without a processed one, though images arrive: the same, or more where a camera's rate is limited."""
     warn_latency_s: float
     """95th percentile of the latency from which it is a warning."""
     error_latency_s: float
@@ -162,8 +164,9 @@ def judge(counts: CameraCounts, now_s: float, thresholds: Thresholds, publishers
         return WARN, f"no images have arrived since activation; {publishers}".rstrip("; ")
     if silent_s > thresholds.stale_after_s:
         return STALE, f"no images for {silent_s:.1f} s; {publishers}".rstrip("; ")
-    idle_s = now_s - counts.since_s if not counts["processed"] else counts.completions.silent_s(now_s)
-    if idle_s is not None and idle_s > thresholds.stale_after_s:
+    done_s = counts.completions.silent_s(now_s)
+    idle_s = now_s - counts.awake_s if done_s is None else min(done_s, now_s - counts.awake_s)
+    if idle_s > thresholds.idle_after_s:
         others = ("refused", "stale", "duplicates", "late", "failed")
         return ERROR, f"images arrive and none was processed for {idle_s:.1f} s; so far " + ", ".join(
             f"{counts[what]} {what}" for what in others

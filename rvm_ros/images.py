@@ -76,6 +76,8 @@ def check_image(message: Image, *, max_pixels: int = MAX_PIXELS) -> None:
     """
     _check_size(message.height, message.width, max_pixels)
     check_layout(message)
+    if message.encoding not in ENCODINGS:
+        _bridge_for(message.encoding)
 
 
 def compressed_to_array(message: CompressedImage, *, max_pixels: int = MAX_PIXELS) -> RgbArray:
@@ -172,10 +174,16 @@ def _to_8_bits(image: npt.NDArray[Any]) -> RgbArray:
     return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def _by_cv_bridge(message: Image) -> RgbArray:
+def _bridge_for(encoding: str) -> Any:
+    """cv_bridge's converter, which may know an encoding that is not known here."""
     bridge, remedy = _cv_bridge()
     if bridge is None:
-        raise ImageError(f"got encoding {message.encoding!r}, expected one of {', '.join(ENCODINGS)}; {remedy}")
+        raise ImageError(f"got encoding {encoding!r}, expected one of {', '.join(ENCODINGS)}; {remedy}")
+    return bridge
+
+
+def _by_cv_bridge(message: Image) -> RgbArray:
+    bridge = _bridge_for(message.encoding)
     try:
         return np.asarray(bridge.imgmsg_to_cv2(message, "rgb8"), np.uint8)
     except Exception as error:  # Not our code, and whatever it raises is about this one image.

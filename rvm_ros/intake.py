@@ -20,7 +20,7 @@ Frame = TypeVar("Frame")
 
 
 @dataclass(frozen=True)
-class Policy(Generic[Item, Frame]):
+class Policy(Generic[Item]):
     """What happens to items that the engine has no time for."""
 
     every: bool
@@ -29,8 +29,6 @@ class Policy(Generic[Item, Frame]):
     """Most items of a camera that wait; the oldest goes when one more comes. 1 where the newest wins."""
     merge: Callable[[Item, Item], Item]
     """What stands for an item that is dropped and the next one."""
-    merge_frames: Callable[[Frame, Frame], Frame]
-    """The same for what was made of them."""
     on_drop: Callable[[str], object]
     """Told the camera of each that is dropped."""
 
@@ -45,9 +43,7 @@ class _Camera(Generic[Item, Frame]):
 class Intake(Generic[Item, Frame]):
     """Takes items from any thread and gives what was made of them to one."""
 
-    def __init__(
-        self, cameras: Iterable[str], make: Callable[[str, Item], Frame | None], policy: Policy[Item, Frame]
-    ) -> None:
+    def __init__(self, cameras: Iterable[str], make: Callable[[str, Item], Frame | None], policy: Policy[Item]) -> None:
         """Prepare the threads; `start` starts them.
 
         Args:
@@ -93,13 +89,14 @@ class Intake(Generic[Item, Frame]):
             self._changed.wait_for(lambda: self._closed or self._woken or self._any_ready())
             if not (self._closed or self._woken):
                 self._changed.wait_for(lambda: self._closed or not self._more_comes(), timeout=GATHER_S)
-            self._wanted = self._woken = False
+            self._woken = False
             if self._closed:
                 return None
             frames = {}
             for camera, slot in self._cameras.items():
                 if slot.ready is not None:
                     frames[camera], slot.ready = slot.ready, None
+            self._wanted = not frames  # Who was only woken comes back at once, for what is decoded till then.
             self._changed.notify_all()
             return frames
 
@@ -128,9 +125,10 @@ class Intake(Generic[Item, Frame]):
         return any(slot.busy or self._may_make(slot) for slot in self._cameras.values())
 
     def _may_make(self, slot: _Camera[Item, Frame]) -> bool:
-        if self._policy.every:  # Decoded ahead: no newer one can come between.
-            return bool(slot.waiting) and slot.ready is None
-        return bool(slot.waiting) and self._wanted
+        # One at a time: a newer one would come too late for this step, and be old at the next.
+        if not slot.waiting or slot.ready is not None:
+            return False
+        return self._policy.every or self._wanted
 
     def _run(self, camera: str) -> None:
         slot = self._cameras[camera]
@@ -144,8 +142,5 @@ class Intake(Generic[Item, Frame]):
             with self._changed:
                 slot.busy = False
                 if frame is not None:
-                    if slot.ready is not None:  # The engine was at another camera's frame since.
-                        frame = self._policy.merge_frames(slot.ready, frame)
-                        self._policy.on_drop(camera)
                     slot.ready = frame
                 self._changed.notify_all()

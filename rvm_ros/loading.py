@@ -87,11 +87,11 @@ def load(
         perception = Perception(engine)
         perception.warm_up(count)
         perceptions |= dict.fromkeys(group, perception)
-    config, heads = heads_config(values), {}
-    for camera in cameras:
-        info = perceptions[camera].engine.info
-        head = load_readout(values["readout"], device=info.device) if values["readout"] else None
-        heads[camera] = CameraHeads(info, config, head)
+    infos = {camera: perceptions[camera].engine.info for camera in cameras}
+    devices = {info.device for info in infos.values()} if values["readout"] else set()
+    readouts = {device: load_readout(values["readout"], device=device) for device in devices}
+    config = heads_config(values)
+    heads = {camera: CameraHeads(info, config, readouts.get(info.device)) for camera, info in infos.items()}
     return Loaded(perceptions, heads)
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+import traceback
+from collections.abc import Callable, Sequence
 
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.task import Future
@@ -26,8 +26,9 @@ NAME = "perception_container"
 class _Beside:
     """A node and the thread that it runs in."""
 
-    def __init__(self, node: PerceptionNode) -> None:
+    def __init__(self, node: PerceptionNode, on_death: Callable[[], object]) -> None:
         self._node = node
+        self._on_death = on_death
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(node)
         self._thread = threading.Thread(target=self._spin, name=node.get_name(), daemon=True)
@@ -44,8 +45,13 @@ class _Beside:
         self._node.destroy_node()
 
     def _spin(self) -> None:
-        with suppress(ExternalShutdownException):  # The whole process ends.
+        try:
             self._executor.spin()
+        except ExternalShutdownException:
+            return  # The whole process ends.
+        except Exception:
+            self._node.get_logger().fatal(f"ends, and all nodes of this process with it:\n{traceback.format_exc()}")
+            self._on_death()
 
 
 class _Container:
@@ -63,11 +69,16 @@ class _Container:
     def begin(self, first: PerceptionNode) -> Future[int]:
         """Let every node start by itself where that is asked for."""
         done = perception_node.begin(first)
+
+        def die() -> None:
+            if not done.done():
+                done.set_result(1)
+
         for node in self._others:
             failed = perception_node.begin(node)
             if failed.done() and not done.done():
                 done.set_result(failed.result() or 1)
-            self._beside.append(_Beside(node))
+            self._beside.append(_Beside(node, die))
         for each in self._beside:
             each.start()
         return done

@@ -184,6 +184,7 @@ class PerceptionNode(LifecycleNode):
             logger=self.get_logger(),
             now_ns=lambda: int(self.get_clock().now().nanoseconds),
             on_reset=self.report.tell_status,
+            on_heads_failure=self.report.tell_heads_failure,
             on_failure=self._note_failure,
         )
         self.worker.start()
@@ -207,23 +208,21 @@ class PerceptionNode(LifecycleNode):
         if worker is None:
             return
         try:
-            if worker.actions >= PROMPTS_WAITING:
+            if worker.pictures.waiting(camera) >= PROMPTS_WAITING:
                 raise ValueError(f"got more than {PROMPTS_WAITING} that wait, expected fewer; send them more slowly")
             prompt = to_prompt(message, max_pixels=self.get_parameter("max_pixels").value)
-        except ValueError as error:
-            self.report.tell_prompt(worker, camera, f"refused: {error}")
+        except Exception as error:  # Whatever it is, it is about this prompt, and whoever sent it is to know.
+            self.report.tell_prompt(worker, camera, _refused(error))
             return
 
         def mark() -> None:
             try:
-                outcome = worker.heads(camera).mark(prompt)
-            except ValueError as error:
-                outcome = f"refused: {error}"
-            except Exception:  # Whatever it is, it is about this prompt, and whoever sent it is to know.
-                outcome = f"refused, for an error that was not expected: {traceback.format_exc()}"
+                outcome = worker.pictures.heads(camera).mark(prompt)
+            except Exception as error:
+                outcome = _refused(error)
             self.report.tell_prompt(worker, camera, outcome)
 
-        worker.between_frames(mark)
+        worker.pictures.between(camera, mark)
 
     def _refusal(self, values: dict[str, Any]) -> str:
         """Why these values, about to be set, do not fit the others; empty where they do."""
@@ -276,7 +275,7 @@ class PerceptionNode(LifecycleNode):
             port.destroy()
         self.ports.clear()
         self.loaded = None
-        self.failure, self._failed_worker = "", None
+        self.failure, self._failed_worker, self.reload.problem = "", None, ""
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()  # Or torch would keep the memory for itself.
 
@@ -294,6 +293,11 @@ class PerceptionNode(LifecycleNode):
             f"processing failed, so the node deactivates; mend the cause and activate it again:\n{self.failure}"
         )
         self.trigger_deactivate()
+
+
+def _refused(error: Exception) -> str:
+    told = str(error) if isinstance(error, ValueError) else "".join(traceback.format_exception(error))
+    return f"refused: {told}"
 
 
 def _stream_settings(camera: str, values: dict[str, Any]) -> StreamSettings:

@@ -9,11 +9,13 @@ import numpy.typing as npt
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
+from rvm_model.heads.propagation import LARGEST_ID
 from rvm_model.prompt import Prompt, prompt_from_json
 from rvm_ros.image_headers import ImageError
 
 PromptMessage: TypeAlias = Image | String
 
+UNLABELLED = 255
 _SAMPLES = {"mono8": "u1", "8UC1": "u1", "mono16": "u2", "16UC1": "u2"}
 """Encodings of label images."""
 
@@ -50,4 +52,7 @@ def _labels(message: Image, max_pixels: int) -> npt.NDArray[np.uint8] | npt.NDAr
         )
     rows = np.frombuffer(message.data, np.uint8).reshape(height, step)[:, :row_bytes]
     labels = np.ascontiguousarray(rows).view(kind)
+    # Here, and not where masks are made of them: a depth image has tens of thousands.
+    if (largest := int(labels[labels != UNLABELLED].max(initial=0))) > LARGEST_ID:
+        raise ImageError(f"prompt_mask: got a pixel of {largest}, expected ids 1..{LARGEST_ID}, 0, or {UNLABELLED}")
     return labels.astype(kind.newbyteorder("="))

@@ -13,6 +13,7 @@ from rvm_ros.loading import Loaded, carry, load
 
 if TYPE_CHECKING:
     from rvm_ros.perception_node import PerceptionNode
+    from rvm_ros.worker import Worker
 
 RELOADED = ("engine", "model")
 """Parameters that say what is loaded."""
@@ -29,7 +30,8 @@ class Reload:
         self._running: dict[str, Any] = {}
         self._outcome: Future[str] | None = None
         self._loading: Future[Loaded] | None = None
-        self._swapping: Future[list[str]] | None = None
+        self._old: Loaded | None = None
+        self._swap: tuple[Worker, Future[list[str]]] | None = None
         self._wanted: dict[str, Any] = {}
         self._progressed = node.create_guard_condition(self._on_progress)
 
@@ -52,7 +54,7 @@ class Reload:
         """
         if self._outcome is not None:
             return self._outcome
-        self._outcome = Future()
+        self._outcome, self._old = Future(), self._node.loaded
         values, self._wanted = self._node.values(), self._asked_for()
         logger, cameras, pool = self._node.get_logger(), self._node.cameras, self._node.pool
         logger.info(
@@ -70,31 +72,32 @@ class Reload:
             self._keep(str(error) if known else f"{type(error).__name__}: {error}")
 
     def _go_on(self) -> None:
-        node, loading, swapping = self._node, self._loading, self._swapping
+        node, loading, swap = self._node, self._loading, self._swap
         if loading is None or not loading.done():
             return
         new = loading.result()
-        if node.loaded is None:
+        if node.loaded is not self._old or self._old is None:
             raise RuntimeError("the node was cleaned up meanwhile")
-        if swapping is None and node.worker is not None:
-            worker, old = node.worker, node.loaded
-            kept = node.get_parameter("carry_state").value
+        worker = node.worker
+        if worker is None:  # Never active, or not any more: states start anew when it is.
+            self._put_in_place(new, [])
+        elif swap is None or swap[0] is not worker:
+            future = worker.between_frames(lambda: self._exchange(worker, new))
+            self._swap = worker, future
+            future.add_done_callback(lambda _: self._progressed.trigger())
+        elif swap[1].done():
+            self._put_in_place(new, swap[1].result())
 
-            def swap() -> list[str]:
-                carried = carry(old, new) if kept else []
-                for camera in node.cameras:
-                    if camera not in carried:
-                        worker.reset("engine changed", camera)
-                worker.swap(new.perceptions, new.heads)
-                return carried
-
-            self._swapping = worker.between_frames(swap)
-            self._swapping.add_done_callback(lambda _: self._progressed.trigger())
-            return
-        if swapping is not None and not swapping.done():
-            return
-        carried = [] if swapping is None else swapping.result()
-        self._put_in_place(new, carried)
+    def _exchange(self, worker: Worker, new: Loaded) -> list[str]:
+        """Worker's thread: let new engines take over; returns the cameras whose states go on."""
+        node = self._node
+        assert self._old is not None, "something runs"
+        carried = carry(self._old, new) if node.get_parameter("carry_state").value else []
+        started_anew = [camera for camera in node.cameras if camera not in carried]
+        if started_anew:
+            worker.reset("engine changed", *started_anew)
+        worker.swap(new.perceptions, new.heads)
+        return carried
 
     def _put_in_place(self, new: Loaded, carried: list[str]) -> None:
         node = self._node
@@ -112,8 +115,8 @@ class Reload:
 
     def _keep(self, why: str) -> None:
         """Go on with the engine from before, and let the parameters say so."""
-        self.problem = why
         node = self._node
+        self.problem = why if node.loaded is not None else ""
         node.get_logger().error(f"engine: the one from before goes on, for the new one cannot: {why}")
         outcome = self._end()
         if node.loaded is not None and self._asked_for() == self._wanted:
@@ -125,7 +128,7 @@ class Reload:
     def _end(self) -> Future[str] | None:
         """Be ready for the next; returns whom to tell."""
         outcome, self._outcome = self._outcome, None
-        self._loading = self._swapping = None
+        self._loading = self._swap = self._old = None
         return outcome
 
     def _asked_for(self) -> dict[str, Any]:

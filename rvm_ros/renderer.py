@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Generic, TypeVar
 
+from rvm_ros.deferred import settle
+
 Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 
 class Renderer(Generic[Job]):
@@ -25,6 +30,7 @@ class Renderer(Generic[Job]):
         self._changed = threading.Condition()
         self._job: Job | None = None
         self._busy = self._closed = False
+        self._actions: deque[tuple[Callable[[], object], Future[object]]] = deque()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -40,15 +46,37 @@ class Renderer(Generic[Job]):
             self._changed.notify_all()
             return replaced
 
+    def run(self, action: Callable[[], Result]) -> Future[Result]:
+        """Let the thread do something between two jobs.
+
+        Returns:
+            What it returns or raises; cancelled where the thread ends before.
+        """
+        future: Future[Result] = Future()
+        with self._changed:
+            if self._closed:
+                future.cancel()
+                return future
+            self._actions.append((action, future))  # type: ignore[arg-type]  # A Future of any result.
+            self._changed.notify_all()
+        return future
+
+    @property
+    def actions(self) -> int:
+        """How many of `run` wait."""
+        return len(self._actions)
+
     def finish(self) -> None:
         """Wait until what was left is done."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or (self._job is None and not self._busy))
+            self._changed.wait_for(lambda: self._closed or (self._job is None and not self._busy and not self._actions))
 
     def close(self) -> None:
         """End the thread after the job that it is at. A job that was not taken is lost."""
         with self._changed:
             self._closed = True
+            while self._actions:
+                self._actions.popleft()[1].cancel()
             self._changed.notify_all()
 
     def join(self) -> None:
@@ -59,13 +87,20 @@ class Renderer(Generic[Job]):
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._closed or self._job is not None)
-                if self._closed or self._job is None:
+                self._changed.wait_for(lambda: self._closed or self._job is not None or self._actions)
+                if self._closed:
                     return
-                job, self._job, self._busy = self._job, None, True
+                self._busy = True
+                action = self._actions.popleft() if self._actions else None
+                job = None
+                if action is None:
+                    job, self._job = self._job, None
                 self._changed.notify_all()
-            self._draw(job)
-            del job  # Or a picture would be kept until the next comes.
+            if action is not None:
+                settle(*action)
+            elif job is not None:
+                self._draw(job)
+            del job, action  # Or a picture would be kept until the next comes.
             with self._changed:
                 self._busy = False
                 self._changed.notify_all()

@@ -41,8 +41,20 @@ class Report:
         """Tell what became of a prompt: in the log, the status, and the list of labels. Any thread."""
         worker.streams[camera].tell_prompt(outcome)
         self._prompted[camera] = outcome
-        self._node.ports[camera].publish_labels(worker.heads(camera).labels)
+        self.tell_labels(worker, camera)
         self.tell_status(camera)
+
+    def tell_labels(self, worker: Worker, camera: str) -> None:
+        """Latch what the segmentation's values mean, if it is something else than before. Any thread."""
+        self._node.ports[camera].publish_labels(worker.pictures.heads(camera).labels)
+
+    def tell_heads_failure(self, camera: str) -> None:
+        """Tell that the heads failed, and what follows from it. Any thread."""
+        worker = self._node.worker
+        if worker is not None:
+            self.tell_prompt(
+                worker, camera, "refused: the heads failed, so objects are followed no more; mark them anew"
+            )
 
     def forget_prompts(self) -> None:
         """None was there yet."""
@@ -70,10 +82,11 @@ class Report:
             for camera in node.cameras:
                 statuses.append(self._camera(name, node.worker, camera, now_s))
                 self.tell_status(camera)
+                self.tell_labels(node.worker, camera)
         self._diagnostics.publish(diagnostics.array(node.get_clock().now().to_msg(), statuses))
 
     def _camera(self, name: str, worker: Worker, camera: str, now_s: float) -> DiagnosticStatus:
-        thresholds, counts = self._thresholds(), worker.streams[camera].counts
+        thresholds, counts = self._thresholds(camera), worker.streams[camera].counts
         perception = worker.perception(camera)
         silent_s = counts.arrivals.silent_s(now_s)
         quiet = silent_s is None or silent_s > thresholds.stale_after_s
@@ -106,10 +119,12 @@ class Report:
         }
         return diagnostics.status(name, name, level, message, values)
 
-    def _thresholds(self) -> diagnostics.Thresholds:
+    def _thresholds(self, camera: str) -> diagnostics.Thresholds:
         values = self._node.values()
+        rate_hz = values[f"{camera}.max_rate"]
         return diagnostics.Thresholds(
             stale_after_s=values["stale_after"],
+            idle_after_s=max(values["stale_after"], 2 / rate_hz if rate_hz > 0 else 0.0),
             warn_latency_s=values["warn_latency"],
             error_latency_s=values["error_latency"],
             warn_resets=values["warn_resets"],

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from std_srvs.srv import Trigger
 
-from rvm_model.snapshot import CameraSnapshot, SnapshotError, load_snapshot, save_snapshot
+from rvm_model.snapshot import load_snapshot, save_snapshot
 from rvm_ros.deferred import in_thread, result
 from rvm_ros.interfaces import SERVICES
 
@@ -32,8 +32,6 @@ class Services:
     def __init__(self, node: PerceptionNode) -> None:
         """Offer them."""
         self._node = node
-        # Their own: frames, and what an answer waits for, come through while one of them is being answered.
-        self._group = MutuallyExclusiveCallbackGroup()
         answers = {
             "reset_state": self._reset_state,
             "save_state": self._save_state,
@@ -42,8 +40,10 @@ class Services:
         }
         for name, (kind, _) in SERVICES.items():
             answer = answers[name]
+            # Of its own: frames, what an answer waits for, and other services come through while it waits.
+            group = MutuallyExclusiveCallbackGroup()
             callback = _answering(node, name, answer)
-            node.create_service(kind, f"~/{name}", callback, callback_group=self._group)
+            node.create_service(kind, f"~/{name}", callback, callback_group=group)
 
     async def _reset_state(self) -> str:
         """Start every camera's state anew before its next frame."""
@@ -61,21 +61,7 @@ class Services:
         if worker is None:
             raise RefusedError("not active: got no state to save; activate the node first")
 
-        def remember() -> dict[str, CameraSnapshot]:
-            remembered = {}
-            for camera in node.cameras:
-                perception = worker.perception(camera)
-                state = perception.states.get(camera)
-                if state is not None:
-                    remembered[camera] = CameraSnapshot(
-                        state,
-                        perception.states.age(camera),
-                        perception.engine.info.digest,
-                        worker.heads(camera).remember(),
-                    )
-            return remembered
-
-        cameras = await self._result(worker.between_frames(remember))
+        cameras = await self._result(worker.between_frames(lambda: worker.remember(node.cameras)))
         if not cameras:
             raise RefusedError("no camera has a state yet; send frames first")
         # Not between two frames: a disk takes its time.
@@ -92,18 +78,7 @@ class Services:
         engines = {camera: worker.perception(camera).engine.info.digest for camera in node.cameras}
         cameras = await self._result(in_thread("load_state", lambda: load_snapshot(path, engines)))
 
-        def recall() -> None:
-            for camera, remembered in cameras.items():
-                perception = worker.perception(camera)
-                if perception.engine.info.digest != remembered.engine:
-                    raise SnapshotError(f"the engine of camera {camera} was changed meanwhile; load again")
-            for camera, remembered in cameras.items():
-                worker.heads(camera).recall(remembered.heads)
-                worker.perception(camera).states.put(camera, remembered.state, remembered.age)
-
-        for camera in cameras:
-            worker.streams[camera].go_on()
-        await self._result(worker.between_frames(recall))
+        await self._result(worker.between_frames(lambda: worker.recall(cameras)))
         for camera in cameras:
             node.report.tell_status(camera)
         ages = ", ".join(f"{camera} ({each.age} frames)" for camera, each in cameras.items())

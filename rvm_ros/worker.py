@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar
@@ -15,12 +15,14 @@ import torch
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from torch import Tensor
 
-from rvm_model.camera_heads import CameraHeads, Wanted, tensors
+from rvm_model.camera_heads import CameraHeads, tensors
 from rvm_model.perception import Perception
+from rvm_model.snapshot import CameraSnapshot, SnapshotError
 from rvm_ros.camera_port import CameraMessage, CameraPort
-from rvm_ros.camera_stream import CameraStream, Frame, Received, StreamSettings
+from rvm_ros.camera_stream import CameraStream, Due, Frame, Received, StreamSettings
+from rvm_ros.deferred import settle
 from rvm_ros.intake import Intake, Policy
-from rvm_ros.renderer import Renderer
+from rvm_ros.pictures import Drawing, Pictures
 
 FAILURES, PAUSE_S = 5, 0.5
 """Failed steps in a row after which the worker ends, and the pause after the first; each is twice the one before."""
@@ -40,18 +42,6 @@ class WorkerSettings:
     """Seconds of a pause after which half of a state is left, where states fade."""
 
 
-@dataclass(frozen=True)
-class _Drawing:
-    """What a camera's renderer needs of a frame."""
-
-    frame: Frame
-    features: Tensor
-    """[1 + N, D], its own copy."""
-    wanted: Wanted
-    spent_s: dict[str, float]
-    """Seconds of the stages before."""
-
-
 class Worker:
     """Runs the engine and the heads while the node is active."""
 
@@ -66,6 +56,7 @@ class Worker:
         logger: RcutilsLogger,
         now_ns: Callable[[], int],
         on_reset: Callable[[str], None],
+        on_heads_failure: Callable[[str], None],
         on_failure: Callable[[Worker, str], None],
     ) -> None:
         """Prepare the threads; `start` starts them. The mappings are by camera name.
@@ -80,12 +71,12 @@ class Worker:
             logger: the node's.
             now_ns: the node's clock.
             on_reset: called from the worker's thread with the camera whose state was just started anew.
+            on_heads_failure: called from a camera's renderer when its heads failed, and dropped what they followed.
             on_failure: called once from the worker's thread, with this and the traceback, when it ends because steps
                 fail.
         """
         self.settings = settings
         self._perceptions = dict(perceptions)
-        self._heads = dict(heads)
         self._ports = ports
         self._on_reset, self._on_failure = on_reset, on_failure
         self.streams = {
@@ -99,39 +90,38 @@ class Worker:
                 settings.every,
                 settings.queue_length if settings.every else 1,
                 merge=Received.over,
-                merge_frames=Frame.over,
                 on_drop=lambda camera: self.streams[camera].counts.add("dropped"),
             ),
         )
-        self._renderers: dict[str, Renderer[_Drawing]] = {
-            camera: Renderer(f"draw_{camera}", self._drawing(camera), every=settings.every) for camera in ports
-        }
+        self.pictures = Pictures(heads, ports, self.streams, every=settings.every, on_heads_failure=on_heads_failure)
         self._last_ns: dict[str, int] = {}
-        self._failures = 0
+        self._recalled_s: dict[str, float] = {}
+        self._failures: Counter[int] = Counter()
+        self._retry_s: dict[int, float] = {}
         self._stopping = threading.Event()
+        self._acting = threading.Lock()
         self._actions: deque[tuple[Callable[[], object], Future[object]]] = deque()
         self._thread = threading.Thread(target=self._run, name="rvm_worker", daemon=True)
         for camera in ports:
             self._perceptions[camera].states.reset(camera)
+            self.pictures.heads(camera).start_anew("activated")
 
     def start(self) -> None:
         """Start the threads."""
         self._intake.start()
-        for renderer in self._renderers.values():
-            renderer.start()
+        self.pictures.start()
         self._thread.start()
 
     def stop(self) -> None:
         """End the threads after what they are at. A second call does nothing."""
-        self._stopping.set()
+        with self._acting:  # From here on, nobody leaves an action that nobody would do.
+            self._stopping.set()
         self._intake.close()
-        for renderer in self._renderers.values():
-            renderer.close()
+        self.pictures.close()
         if self._thread.is_alive():
             self._thread.join()
         self._intake.join()
-        for renderer in self._renderers.values():
-            renderer.join()
+        self.pictures.join()
         while self._actions:
             self._actions.popleft()[1].cancel()
 
@@ -148,14 +138,13 @@ class Worker:
             What it returns or raises; cancelled where the worker stops before.
         """
         future: Future[Result] = Future()
-        self._actions.append((action, future))  # type: ignore[arg-type]  # A Future of any result.
+        with self._acting:
+            if self._stopping.is_set():
+                future.cancel()
+                return future
+            self._actions.append((action, future))  # type: ignore[arg-type]  # A Future of any result.
         self._intake.wake()
         return future
-
-    @property
-    def actions(self) -> int:
-        """How many of `between_frames` wait."""
-        return len(self._actions)
 
     def reset(self, reason: str, *cameras: str) -> None:
         """Start states anew, of these cameras or of all. Only in an action of `between_frames`."""
@@ -164,15 +153,60 @@ class Worker:
 
     def swap(self, perceptions: Mapping[str, Perception], heads: Mapping[str, CameraHeads]) -> None:
         """Go on with other engines and heads, with the states that they have. Only in an action of `between_frames`."""
-        self._perceptions, self._heads = dict(perceptions), dict(heads)
+        self._perceptions = dict(perceptions)
+        self.pictures.swap(heads)
+        self._failures.clear()
+        self._retry_s.clear()
+        self._last_ns.clear()
+
+    def recall(self, cameras: Mapping[str, CameraSnapshot]) -> None:
+        """Let cameras go on from a snapshot, all or none of them. Only in an action of `between_frames`.
+
+        Raises:
+            ValueError: it does not fit what runs; nothing is changed then.
+        """
+        before = self.remember(cameras)
+        try:
+            for camera, snapshot in cameras.items():
+                self._recall(camera, snapshot)
+        except ValueError:
+            for camera in cameras:
+                self._recall(camera, before.get(camera))
+            raise
+        for camera in cameras:
+            # Whatever came before it was judged by other frames than those that the state had seen.
+            self.streams[camera].go_on()
+            self._recalled_s[camera] = time.monotonic()
+            self._last_ns.pop(camera, None)
+
+    def remember(self, cameras: Iterable[str]) -> dict[str, CameraSnapshot]:
+        """What cameras that have a state remember. Only in an action of `between_frames`."""
+        remembered = {}
+        for camera in cameras:
+            perception = self._perceptions[camera]
+            state = perception.states.get(camera)
+            if state is not None:
+                remembered[camera] = CameraSnapshot(
+                    state,
+                    perception.states.age(camera),
+                    perception.engine.info.digest,
+                    self.pictures.heads(camera).remember(),
+                )
+        return remembered
+
+    def _recall(self, camera: str, snapshot: CameraSnapshot | None) -> None:
+        perception = self._perceptions[camera]
+        if snapshot is None:
+            perception.states.reset(camera)
+            return
+        if snapshot.engine != perception.engine.info.digest:
+            raise SnapshotError(f"the engine of camera {camera} was changed meanwhile; load again")
+        self.pictures.heads(camera).recall(snapshot.heads)
+        perception.states.put(camera, snapshot.state, snapshot.age)
 
     def perception(self, camera: str) -> Perception:
         """What the camera's frames go through now."""
         return self._perceptions[camera]
-
-    def heads(self, camera: str) -> CameraHeads:
-        """What the camera's features go through now."""
-        return self._heads[camera]
 
     def _preparing(self, camera: str) -> Callable[..., Tensor]:
         return lambda image: self._perceptions[camera].prepare({camera: image})
@@ -187,16 +221,10 @@ class Worker:
             self._on_failure(self, traceback.format_exc())
 
     def _act(self) -> None:
-        while self._actions:
-            for renderer in self._renderers.values():
-                renderer.finish()
-            action, future = self._actions.popleft()
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(action())
-            except Exception as error:  # Whoever asked is told.
-                future.set_exception(error)
+        # Those that are there now: frames come between them and the next ones.
+        for _ in range(len(self._actions)):
+            self.pictures.finish()
+            settle(*self._actions.popleft())
 
     def _groups(self, frames: Mapping[str, Frame]) -> Iterator[tuple[Perception, dict[str, Frame]]]:
         """Frames that go through one engine together.
@@ -210,18 +238,22 @@ class Worker:
             yield self._perceptions[next(iter(group))], group
 
     def _process(self, perception: Perception, frames: Mapping[str, Frame]) -> None:
-        for camera, frame in frames.items():
-            self._settle(perception, camera, frame)
         start_s = time.monotonic()
+        if start_s < self._retry_s.get(id(perception), 0.0):
+            for camera in frames:
+                self.streams[camera].lose("its engine failed just before, and is tried again soon", "pause")
+            return
         try:
+            for camera, frame in frames.items():
+                self._settle(perception, camera, frame)
             batch = torch.cat([_fitting(perception, camera, frame) for camera, frame in frames.items()])
             prepared_s = time.monotonic()
             features = perception.encode(list(frames), batch)
             sound = perception.sound(features)
         except Exception as error:
-            self._recover(frames, error)
+            self._recover(perception, frames, error)
             return
-        self._failures = 0
+        self._failures[id(perception)] = 0
         encoded_s = time.monotonic()
         for camera, frame in frames.items():
             stream = self.streams[camera]
@@ -237,12 +269,13 @@ class Worker:
 
     def _settle(self, perception: Perception, camera: str, frame: Frame) -> None:
         """Do to the camera's state what has to happen before this frame."""
-        if frame.due.reset:
-            self._reset(camera, frame.due.reset, frame.stamp_ns)
-        elif frame.due.decay_s > 0:
-            perception.states.decay(camera, 0.5 ** (frame.due.decay_s / self.settings.decay_half_life_s))
+        due = frame.due if frame.at_s > self._recalled_s.get(camera, 0.0) else Due()
+        if due.reset:
+            self._reset(camera, due.reset, frame.stamp_ns)
+        elif due.decay_s > 0:
+            perception.states.decay(camera, 0.5 ** (due.decay_s / self.settings.decay_half_life_s))
         last_ns = self._last_ns.get(camera, 0)
-        if last_ns and frame.stamp_ns and not frame.due.reset:
+        if last_ns and frame.stamp_ns:
             self.streams[camera].counts.intervals.note((frame.stamp_ns - last_ns) / 1e9)
         self._last_ns[camera] = frame.stamp_ns
 
@@ -258,67 +291,34 @@ class Worker:
         counts.add("processed")
         done_s = time.monotonic()
         counts.completions.note(done_s)
-        spent_s |= {"heads": 0.0, "publish": done_s - start_s}
-        if not wanted.pictures and not self._heads[camera].needs_every_frame:
-            self._record(camera, frame, spent_s)
-            return
-        # Copied: the engine's result holds until its next step, which will not wait.
-        replaced = self._renderers[camera].put(_Drawing(frame, features.clone(), wanted, spent_s))
-        if replaced is not None:
-            counts.add("pictures_dropped")
-            self._record(camera, replaced.frame, replaced.spent_s)
+        drawing = Drawing(frame, features, wanted, spent_s | {"heads": 0.0, "publish": done_s - start_s})
+        self.pictures.put(camera, drawing)
 
-    def _drawing(self, camera: str) -> Callable[[_Drawing], None]:
-        def draw(job: _Drawing) -> None:
-            try:
-                self._draw(camera, job)
-            except Exception as error:  # One camera's heads are nothing to the others.
-                self.streams[camera].lose(traceback.format_exc(), type(error).__name__)
-                self._heads[camera].forget()
-
-        return draw
-
-    def _draw(self, camera: str, job: _Drawing) -> None:
-        """Camera's renderer: draw and publish."""
-        start_s = time.monotonic()
-        heads, port = self._heads[camera], self._ports[camera]
-        outputs = heads.draw(job.frame.image, job.features, job.wanted, job.frame.stamp_ns)
-        drawn_s = time.monotonic()
-        port.publish_labels(heads.labels)
-        port.publish(outputs, job.frame.message.header)
-        spent_s = job.spent_s | {
-            "heads": drawn_s - start_s,
-            "publish": job.spent_s["publish"] + time.monotonic() - drawn_s,
-        }
-        self._record(camera, job.frame, spent_s)
-
-    def _record(self, camera: str, frame: Frame, spent_s: Mapping[str, float]) -> None:
-        # What is left of the whole is waiting: in the slots, and for other cameras of the same batch.
-        wait_s = time.monotonic() - frame.at_s - sum(spent_s.values())
-        stages_s = {"wait": wait_s, **spent_s}
-        latency = self.streams[camera].counts.latency
-        latency.record({stage: seconds * 1e3 for stage, seconds in stages_s.items()})
-
-    def _recover(self, frames: Mapping[str, Frame], error: Exception) -> None:
-        """Go on after a failed step: states anew, for they may be half written, after a pause that grows.
+    def _recover(self, perception: Perception, frames: Mapping[str, Frame], error: Exception) -> None:
+        """Go on after a failed step: states anew, for they may be half written, and a pause that grows.
 
         Raises:
-            Exception: the error, when steps have failed too often in a row.
+            Exception: the error, when this engine's steps have failed too often in a row.
         """
-        self._failures += 1
-        if self._failures >= FAILURES:
+        self._failures[id(perception)] += 1
+        failures = self._failures[id(perception)]
+        if failures >= FAILURES:
             raise error
-        for camera, frame in frames.items():
-            self.streams[camera].lose("".join(traceback.format_exception(error)), type(error).__name__)
-            self._reset(camera, "engine failed", frame.stamp_ns)
         if isinstance(error, torch.OutOfMemoryError):
             torch.cuda.empty_cache()
-        self._stopping.wait(PAUSE_S * 2 ** (self._failures - 1))
+        told = "".join(traceback.format_exception(error))
+        perception.states.reset(*frames)  # Together: nothing has to be kept of their batch, and no memory is needed.
+        for camera, frame in frames.items():
+            self.streams[camera].lose(told, type(error).__name__)
+            self._reset(camera, "engine failed", frame.stamp_ns)
+        self._retry_s[id(perception)] = time.monotonic() + PAUSE_S * 2 ** (failures - 1)
 
     def _reset(self, camera: str, reason: str, stamp_ns: int) -> None:
         states, stream = self._perceptions[camera].states, self.streams[camera]
         age = states.age(camera)
         states.reset(camera)
+        self._last_ns.pop(camera, None)
+        self.pictures.heads(camera).start_anew(reason)
         stream.counts.note_reset(reason, stamp_ns, time.monotonic())
         stream.tell_reset(reason, age)
         self._on_reset(camera)

@@ -24,12 +24,15 @@ class CameraStates:
         """Frames that the camera's state has taken in since its last reset."""
         return self._ages.get(camera, 0)
 
-    def reset(self, camera: str) -> None:
-        """Forget one camera's past; the others keep theirs."""
-        if self._batch is not None and camera in self._batch[0]:
+    def reset(self, *cameras: str) -> None:
+        """Forget the past of these cameras; the others keep theirs."""
+        if self._batch is not None and set(self._batch[0]) <= set(cameras):
+            self._batch = None  # Nothing of it is kept, so nothing is copied.
+        if self._batch is not None and not set(self._batch[0]).isdisjoint(cameras):
             self._scatter()
-        self._others.pop(camera, None)
-        self._ages.pop(camera, None)
+        for camera in cameras:
+            self._others.pop(camera, None)
+            self._ages.pop(camera, None)
 
     @torch.inference_mode()
     def decay(self, camera: str, factor: float) -> None:

@@ -45,12 +45,14 @@ class PropagationConfig:
     """Divides the cosine similarities before the softmax."""
     top_k: int = 7
     """Most similar tokens that give a token its label; all, where there are fewer."""
+    references: int = 12
+    """Most marked frames that are kept, R. Objects that are marked together share one."""
     radius: float = 10
     """Distance in patches that the last frames are searched within (strictly less); references are searched whole."""
 
     def __post_init__(self) -> None:
         """Refuse values that find nothing."""
-        for name in ("context", "top_k"):
+        for name in ("context", "top_k", "references"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected at least 1")
         for name in ("temperature", "radius"):
@@ -153,6 +155,11 @@ class LabelPropagation:
             others = tuple(each for each in state.ids if each not in masks)
             ids = (*state.ids, *(each for each in new if each not in state.ids))
             references = [*_references(state, others), *references]
+            if len(references) > self.config.references:
+                raise ValueError(
+                    f"masks: got objects on a frame beside {len(references) - 1} others that have some, expected at "
+                    f"most {self.config.references} frames; mark objects together by a mask, or remove some"
+                )
             left = left * _columns(self._scores(unit_hwD, state), state.ids, others)
         labels = _columns(torch.cat((torch.zeros_like(marked[..., :1]), marked), -1), new, ids)
         labels = labels + _columns(left, others, ids)
@@ -226,7 +233,7 @@ def propagate_labels(
             f"features, first_labels: got {tuple(features.shape)} and {tuple(first_labels.shape)}, "
             "expected [T, h, w, D] and [h, w, C]"
         )
-    propagation = LabelPropagation(PropagationConfig(context, temperature, top_k, radius))
+    propagation = LabelPropagation(PropagationConfig(context, temperature, top_k, radius=radius))
     unit_hwD, _ = _unit(features[0])
     labels, ids = first_labels.to(unit_hwD), tuple(range(1, first_labels.shape[-1]))
     queue = unit_hwD.expand(context, -1, -1, -1), labels.expand(context, -1, -1, -1)

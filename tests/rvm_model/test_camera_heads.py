@@ -59,7 +59,8 @@ def test_only_what_is_wanted_is_computed(heads, monkeypatch, name):
         real = head.__call__
         monkeypatch.setattr(head, "__call__", lambda *args, real=real, head=head: calls.append(head) or real(*args))
     out = heads.draw(image(), features(), Wanted(**{name: True}))
-    assert [field for field in vars(out) if getattr(out, field) is not None] == [name]
+    assert [field for field in vars(out) if getattr(out, field) is not None and field != "labels"] == [name]
+    assert (out.labels is not None) == (name != "pca")
     assert calls == {"pca": [StreamingPCA]}.get(name, [OnlineKMeans])
 
 

@@ -62,6 +62,12 @@ def test_a_snapshot_that_was_tampered_with_or_cut_is_refused(saved):
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(SnapshotError, match="contents were changed"):
         load_snapshot(path, ENGINES)
+    for old, new in ((b'"age": 17', b'"age": 99'), (b'"placed": true', b'"placed":false')):
+        escaped = old.replace(b'"', b'\\"'), new.replace(b'"', b'\\"')
+        assert escaped[0] in content
+        path.write_bytes(content.replace(*escaped))
+        with pytest.raises(SnapshotError, match="contents were changed"):
+            load_snapshot(path, ENGINES)
     for length in (0, 5, 100, len(content) - 1):
         path.write_bytes(content[:length])
         with pytest.raises(SnapshotError, match="cannot be read as a snapshot"):

@@ -215,21 +215,59 @@ def test_after_a_state_was_loaded_the_next_frame_goes_on_whatever_its_stamp(benc
     assert bench.stream.arrive(message(3.0)).due == Due()
 
 
+def refused(stream: CameraStream, text: str, elsewhere: bool = False) -> None:
+    try:
+        if elsewhere:
+            raise ImageError(text)
+        raise ImageError(text)
+    except ImageError as error:
+        stream.refuse(error)
+
+
 def test_a_kind_of_refusal_is_told_once_in_a_while_and_hides_no_other(bench, monkeypatch):
     clock = SimpleNamespace(monotonic=lambda: clock.now_s, now_s=100.0)
     monkeypatch.setattr(camera_stream, "time", clock)
     for number in range(50):
-        bench.stream.refuse(ImageError(f"got {number} bytes of '{number:x}'"))
-        bench.stream.refuse(ImageError(f"got encoding {number}"))
+        refused(bench.stream, f"got {number} bytes of {number:x}")
+        refused(bench.stream, f"got encoding {number}", elsewhere=True)
     assert len(bench.told) == 2
     clock.now_s += 2 * camera_stream.LOG_PERIOD_S
-    bench.stream.refuse(ImageError("got 7 bytes of 'rgb8'"))
+    refused(bench.stream, "got 7 bytes of 'rgb8'")
     assert bench.told[-1] == "image refused: got 7 bytes of 'rgb8' (101 refused so far)"
 
 
-def test_kinds_without_end_do_not_fill_the_log(bench):
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    for first in letters:
-        for second in letters:
-            bench.stream.refuse(ImageError(f"got {first}{second}"))
-    assert len(bench.told) == camera_stream.KINDS + 1
+def test_what_a_message_holds_is_told_in_letters_that_are_shown_and_not_at_length(bench):
+    refused(bench.stream, f"got encoding {'x' * 100_000}\x1b[2J\n, expected rgb8")
+    assert len(bench.told[0]) < 2 * camera_stream.LONGEST
+    assert bench.told[0].isprintable()
+    assert "expected rgb8" in bench.told[0]
+
+
+@pytest.mark.parametrize("nanosec", [10**9, 2**32 - 1])
+def test_a_stamp_that_is_none_is_refused(bench, nanosec):
+    bench.stream.arrive(message(1.0))
+    wrong = message(1.1)
+    wrong.header.stamp.nanosec = nanosec
+    assert bench.stream.arrive(wrong) is None
+    assert "the nanoseconds of a stamp are less than 1000000000" in bench.told[0]
+    assert bench.stream.arrive(message(1.2)).due == Due()
+
+
+def test_the_stamp_of_an_image_that_cannot_be_decoded_is_not_believed(bench):
+    bench.pass_through(message(10.0))
+    assert bench.pass_through(broken(5000.0, ImageError("damaged"))) is None
+    assert bench.pass_through(message(10.1)).due == Due()
+    assert bench.pass_through(message(10.2)).due == Due()
+
+
+def test_a_snapshot_that_is_loaded_forgets_what_could_not_be_seen_before(bench):
+    bench.pass_through(message(10.0))
+    bench.pass_through(broken(10.5, ImageError("damaged")))
+    bench.stream.go_on()
+    assert bench.pass_through(message(900.0)).due == Due()
+
+
+def test_a_limited_camera_whose_stamps_become_zero_is_taken(bench):
+    bench.set(max_rate_hz=5.0)
+    assert bench.stream.arrive(message(1_000.0)) is not None
+    assert bench.stream.arrive(message(0.0)) is not None

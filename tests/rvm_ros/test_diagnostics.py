@@ -13,7 +13,7 @@ from rvm_ros.diagnostics import Thresholds, camera_status, engine_values, memory
 INFO = EngineInfo("openvino", "sha256:0", True, "cpu", "int8", 480, 640, 16, 384, rest="bf16")
 
 
-THRESHOLDS = Thresholds(stale_after_s=2.0, warn_latency_s=0.5, error_latency_s=1.0, warn_resets=3)
+THRESHOLDS = Thresholds(stale_after_s=2.0, idle_after_s=2.0, warn_latency_s=0.5, error_latency_s=1.0, warn_resets=3)
 
 
 def told(counts, now_s, publishers=""):
@@ -23,12 +23,12 @@ def told(counts, now_s, publishers=""):
 
 
 def counts(arrived=(), done=(), **numbers):
-    result = CameraCounts(since_s=100.0)
+    result = CameraCounts()
     for what, number in {"received": len(arrived), "processed": len(done), **numbers}.items():
         for _ in range(number):
             result.add(what)
     for time_s in arrived:
-        result.arrivals.note(time_s)
+        result.note_arrival(time_s)
     for time_s in done:
         result.completions.note(time_s)
     return result
@@ -58,10 +58,10 @@ def test_a_camera_that_fell_silent_is_stale():
 
 
 def test_images_of_which_none_is_processed_are_an_error_with_the_reasons():
-    status = told(counts((101, 103, 104), refused=2, duplicates=1), 104.0)
+    status = told(counts((101, 102, 103, 104), refused=2, duplicates=1), 104.0)
     assert status.level == DiagnosticStatus.ERROR
-    assert "none was processed for 4.0 s; so far 2 refused, 0 stale, 1 duplicates, 0 late, 0 failed" in status.message
-    late = told(counts((101, 104), (101.1,), failed=5), 104.1)
+    assert "none was processed for 3.0 s; so far 2 refused, 0 stale, 1 duplicates, 0 late, 0 failed" in status.message
+    late = told(counts((101, 102, 103, 104), (101.1,), failed=5), 104.1)
     assert (late.level, "5 failed" in late.message) == (DiagnosticStatus.ERROR, True)
     assert told(counts((101,)), 101.5).level == DiagnosticStatus.OK, "it may still be at it"
 
@@ -95,13 +95,13 @@ def test_resets_within_a_minute_warn_with_the_last_reason():
     )
     values = {each.key: each.value for each in status.values}
     assert (values["resets"], values["resets_by_reason"]) == ("4", "backwards: 1, gap: 3")
-    restless.arrivals.note(270.0)
+    restless.note_arrival(270.0)
     restless.completions.note(270.0)
     assert told(restless, 270.0).level == DiagnosticStatus.OK, "all but two are longer ago"
 
 
 def test_every_count_is_told():
-    many = CameraCounts(since_s=100.0)
+    many = CameraCounts()
     for index, what in enumerate(COUNTED):
         for _ in range(index):
             many.add(what)
@@ -126,3 +126,11 @@ def test_memory_is_that_of_this_process():
     values = memory_values(["cpu"])
     assert 20 < values["memory_mb"] <= values["memory_peak_mb"] + 1
     assert engine_values(INFO)["engine_digest"].startswith("sha256:")
+
+
+def test_a_camera_that_comes_back_is_given_time_before_it_is_an_error():
+    back = counts((101, 101.1, 160.0), (101.15,))
+    assert told(back, 160.1).level == DiagnosticStatus.OK
+    for time_s in (161, 162, 163):
+        back.note_arrival(time_s)
+    assert told(back, 163.1).level == DiagnosticStatus.ERROR

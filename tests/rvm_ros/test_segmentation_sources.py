@@ -15,7 +15,9 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
 from rvm_model import load_checkpoint
+from rvm_model.camera_heads import Wanted
 from rvm_model.heads.readout import ReadoutConfig, ReadoutLabels, SegmentationReadout, save_readout
+from rvm_model.prompt import Prompt
 from rvm_model.weights import weights_info
 from rvm_ros.outgoing import array_to_image
 
@@ -85,6 +87,9 @@ def test_objects_of_a_mask_are_followed(steered, client):
         ({"box": [0, 0, 700, 60]}, "which has 70x60"),
         ({"boxx": 3}, "got boxx, expected some of"),
         ({"remove": 3}, "nothing is followed"),
+        ({"box": [0, 0, 1, 10**400]}, "a number beyond all measure"),
+        ({"box": [0, 0, 9, 9], "stamp": [-(10**300), 0]}, "expected [seconds, nanoseconds]"),
+        ({"box": [0, 0, 9, 9], "stamp": [999, 0]}, "after the newest frame's"),
     ],
 )
 def test_a_prompt_that_marks_nothing_is_refused_with_its_reason_and_frames_go_on(steered, client, content, reason):
@@ -95,6 +100,43 @@ def test_a_prompt_that_marks_nothing_is_refused_with_its_reason_and_frames_go_on
     assert told.startswith("refused: ")
     assert reason in told
     node.see(10.1, 0)
+
+
+def test_a_mask_of_ids_without_end_is_refused_before_anything_is_made_of_it(steered, client):
+    node, _ = steered(segmentation="propagation")
+    node.see(10.0, 0)
+    depth = np.arange(480 * 640, dtype=np.uint32).astype(np.uint16).reshape(480, 640)
+    publisher = client.node.create_publisher(Image, "/perception/camera/prompt_mask", 10)
+    client.wait_for(publisher.get_subscription_count, "the node's subscription")
+    publisher.publish(array_to_image(depth, Header(), "16UC1"))
+    told = node.wait_for_status(lambda told: told["last_prompt"])["last_prompt"]
+    assert "got a pixel of 65535, expected ids 1..254" in told
+    node.see(10.1, 1)
+
+
+def test_objects_are_followed_though_nobody_looks(robot):
+    node = robot(segmentation="propagation")
+    node.see(10.0, 0)
+    heads = node.node.worker.pictures.heads("camera")
+    heads.mark(Prompt(id=1, box=(0, 0, 35, 60)))
+    before = heads.remember()["propagation"].tensors["queue_labels"]
+    node.node.ports["camera"].wanted = Wanted
+    node.send(10.1, 5)
+    counts = node.node.worker.streams["camera"].counts
+    node.client.wait_for(lambda: counts["processed"] == 2, "the frame")
+    node.node.worker.between_frames(lambda: None).result(timeout=10)
+    assert not torch.equal(heads.remember()["propagation"].tensors["queue_labels"], before)
+
+
+def test_another_camera_on_the_topic_is_not_painted_with_the_objects_of_the_one_before(robot):
+    node = robot(segmentation="propagation")
+    node.see(10.0, 0)
+    node.node.worker.pictures.heads("camera").mark(Prompt(id=1, box=(0, 0, 35, 60)))
+    assert 1 in node.see(10.1, 0)["segmentation"]
+    node.node.worker.pictures.heads("camera").start_anew("gap")
+    assert 1 in node.see(10.2, 0)["segmentation"], "it is the same scene"
+    node.node.worker.pictures.heads("camera").start_anew("frame_id changed")
+    assert set(node.see(10.3, 0)["segmentation"]) == {255}
 
 
 def test_the_source_is_switched_while_the_node_runs_and_the_labels_follow(steered, client):

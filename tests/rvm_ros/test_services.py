@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,14 +13,22 @@ pytest.importorskip("rclpy")
 
 from rclpy.parameter import Parameter
 from robot import Robot
+from std_srvs.srv import Trigger
 
-from rvm_ros import reload
+from rvm_ros import reload, services
 
 pytestmark = pytest.mark.ros
 
 
 def same(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> bool:
     return all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def held(monkeypatch) -> threading.Event:
+    """Engines are loaded when this is set."""
+    gate, load = threading.Event(), reload.load
+    monkeypatch.setattr(reload, "load", lambda *args: load(*args) if gate.wait(30) else None)
+    return gate
 
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
@@ -173,9 +182,7 @@ def test_a_bad_engine_leaves_the_old_one_running_and_says_why(robot, tmp_path, n
 
 
 def test_frames_go_through_while_an_engine_is_loaded(robot, monkeypatch):
-    gate, load = threading.Event(), reload.load
-    monkeypatch.setattr(reload, "load", lambda *args: gate.wait(30) and load(*args))
-    node = robot()
+    gate, node = held(monkeypatch), robot()
     outcome = node.node.reload.begin()
     for index in range(3):
         node.see(10 + 0.1 * index, index)
@@ -186,20 +193,16 @@ def test_frames_go_through_while_an_engine_is_loaded(robot, monkeypatch):
 
 
 def test_parameters_that_are_set_while_an_engine_is_loaded_hold_for_it_too(robot, monkeypatch):
-    gate, load = threading.Event(), reload.load
-    monkeypatch.setattr(reload, "load", lambda *args: load(*args) if gate.wait(30) else None)
-    node = robot()
+    gate, node = held(monkeypatch), robot()
     outcome = node.node.reload.begin()
     assert node.node.set_parameters([Parameter("overlay_alpha", value=0.25)])[0].successful
     gate.set()
     node.client.wait_for(outcome.done, "the new engine")
-    assert node.node.worker.heads("camera").config.overlay_alpha == 0.25
+    assert node.node.worker.pictures.heads("camera").config.overlay_alpha == 0.25
 
 
 def test_an_engine_that_is_loaded_when_the_node_is_cleaned_up_is_dropped(robot, monkeypatch):
-    gate, load = threading.Event(), reload.load
-    monkeypatch.setattr(reload, "load", lambda *args: gate.wait(30) and load(*args))
-    node = robot()
+    gate, node = held(monkeypatch), robot()
     outcome = node.node.reload.begin()
     node.node.trigger_deactivate()
     node.node.trigger_cleanup()
@@ -221,3 +224,126 @@ def test_parameters_that_are_live_change_what_runs(robot):
     node.see(12.0, 1)
     assert node.outputs["camera"]["pca"][-1].height == 30
     assert node.node.worker.perception("camera").states.age("camera") == 2
+
+
+def test_an_engine_that_is_loaded_when_the_node_is_configured_anew_is_dropped(robot, monkeypatch):
+    gate, node = held(monkeypatch), robot()
+    outcome = node.node.reload.begin()
+    node.node.trigger_deactivate()
+    node.node.trigger_cleanup()
+    node.node.set_parameters([Parameter("image_size", value=[64, 64])])
+    node.node.trigger_configure()
+    node.node.trigger_activate()
+    gate.set()
+    node.client.wait_for(outcome.done, "the end")
+    assert "cleaned up meanwhile" in str(outcome.exception())
+    assert node.node.worker.perception("camera").engine.info.height == 64
+
+
+@pytest.mark.parametrize("active_again", [False, True])
+def test_an_engine_runs_though_the_node_was_deactivated_while_it_was_loaded(robot, monkeypatch, active_again):
+    gate, node = held(monkeypatch), robot()
+    node.see(10.0, 0)
+    before = node.node.loaded
+    outcome = node.node.reload.begin()
+    node.node.trigger_deactivate()
+    if active_again:
+        node.node.trigger_activate()
+    gate.set()
+    node.client.wait_for(outcome.done, "the new engine")
+    assert outcome.exception() is None
+    assert node.node.loaded is not before
+    node.node.trigger_activate()
+    assert node.node.worker.perception("camera") is node.node.loaded.perceptions["camera"]
+
+
+def test_deactivating_while_engines_change_over_leaves_what_runs_and_what_is_told_the_same(robot):
+    node = robot()
+    for _ in range(5):
+        outcome = node.node.reload.begin()
+        node.client.wait_for(partial(lambda done: node.node.reload._swap or done(), outcome.done), "the exchange")
+        node.node.trigger_deactivate()
+        node.node.trigger_activate()
+        node.client.wait_for(outcome.done, "the end")
+        assert outcome.exception() is None
+        assert node.node.worker.perception("camera") is node.node.loaded.perceptions["camera"]
+
+
+def test_a_service_that_waits_when_the_node_is_deactivated_is_answered_and_the_next_one_too(robot, monkeypatch):
+    node = robot()
+    node.see(10.0, 0)
+    assert node.ask("save_state").success
+    gate, real = threading.Event(), services.load_snapshot
+    monkeypatch.setattr(services, "load_snapshot", lambda *args: real(*args) if gate.wait(30) else None)
+    client = node.client.node.create_client(Trigger, "/perception/load_state")
+    node.client.wait_for(client.service_is_ready, "the service")
+    waiting = client.call_async(Trigger.Request())
+    node.client.spin_for(0.2)
+    node.node.trigger_deactivate()
+    gate.set()
+    node.client.wait_for(waiting.done, "an answer")
+    assert (waiting.result().success, waiting.result().message) == (False, "the node was deactivated meanwhile")
+    node.node.trigger_activate()
+    assert node.ask("reset_state").success
+
+
+def test_other_services_answer_while_an_engine_is_loaded(robot, monkeypatch):
+    gate, node = held(monkeypatch), robot()
+    node.see(10.0, 0)
+    client = node.client.node.create_client(Trigger, "/perception/reload_engine")
+    node.client.wait_for(client.service_is_ready, "the service")
+    waiting = client.call_async(Trigger.Request())
+    for service in ("reset_state", "load_state"):
+        node.ask(service)
+    assert not waiting.done()
+    gate.set()
+    node.client.wait_for(waiting.done, "the new engine")
+    assert waiting.result().success
+
+
+def test_a_snapshot_that_does_not_fit_the_heads_is_refused_and_changes_nothing(robot):
+    first = robot(clusters=8)
+    first.see(10.0, 0)
+    assert first.ask("save_state").success
+    first.end()
+    other = robot(clusters=3)
+    before = other.see(10.0, 0)
+    response = other.ask("load_state")
+    assert (response.success, "set `clusters` alike" in response.message) == (False, True)
+    assert other.node.worker.perception("camera").states.age("camera") == 1
+    assert max(other.see(10.1, 0)["segmentation"]) < 3
+    assert before.keys() == other.outputs["camera"].keys()
+
+
+def test_a_load_that_was_refused_leaves_what_was_due(robot, tmp_path):
+    node = robot()
+    node.see(10.0, 0)
+    (tmp_path / "state.safetensors").write_bytes(b"no snapshot")
+    node.node.worker.streams["camera"].start_anew("clock jump")
+    assert not node.ask("load_state").success
+    node.see(500.0, 1)
+    assert node.wait_for_status(lambda told: told["resets"])["resets"] == {"clock jump": 1}
+
+
+def test_what_was_loaded_does_not_change_with_the_file(robot, tmp_path):
+    node = robot()
+    for index in range(3):
+        node.see(10 + 0.1 * index, index)
+    assert node.ask("save_state").success
+    assert node.ask("load_state").success
+    path = tmp_path / "state.safetensors"
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+        file.truncate(100)
+    node.see(11.0, 7)
+    assert node.node.worker.streams["camera"].counts["failed"] == 0
+
+
+def test_the_time_between_frames_is_not_measured_across_a_load(robot):
+    node = robot()
+    node.see(10.0, 0)
+    assert node.ask("save_state").success
+    assert node.ask("load_state").success
+    node.see(900.0, 1)
+    node.see(900.5, 2)
+    assert node.node.worker.streams["camera"].counts.intervals.summary()["max"] == 0.5

@@ -13,6 +13,7 @@ import torch
 pytest.importorskip("rclpy")
 
 from rvm_model.camera_heads import Wanted
+from rvm_model.snapshot import CameraSnapshot
 from rvm_ros.camera_stream import Due, Frame, StreamSettings
 from rvm_ros.worker import FAILURES, Worker, WorkerSettings
 
@@ -29,7 +30,9 @@ class Recorded:
         self.reset: list[str] = []
         self.decayed: list[tuple[str, float]] = []
         self.states = SimpleNamespace(
-            reset=self.reset.append, age=lambda _: 0, decay=lambda *each: self.decayed.append(each)
+            reset=lambda *cameras: self.reset.extend(cameras),
+            age=lambda _: 0,
+            decay=lambda *each: self.decayed.append(each),
         )
         self.engine = SimpleNamespace(info=INFO)
         self.step_errors: list[Exception] = []
@@ -56,7 +59,7 @@ class Heads:
         self.forgotten = 0
         self.broken = False
         self.gate: threading.Event | None = None
-        self.labels: object = "labels"
+        self.anew: list[str] = []
         self.needs_every_frame = False
 
     def draw(self, image, features, wanted, stamp_ns):
@@ -65,9 +68,13 @@ class Heads:
         if self.broken:
             raise RuntimeError("broken heads")
         self.drawn.append(int(image.flat[0]))
+        return SimpleNamespace(labels=f"labels of {image.flat[0]}")
 
     def forget(self):
         self.forgotten += 1
+
+    def start_anew(self, reason):
+        self.anew.append(reason)
 
 
 class Port:
@@ -77,7 +84,7 @@ class Port:
         self.sent: list[object] = []
         self.labels: list[object] = []
         self.looked_at = True
-        self.broken = False
+        self.broken = self.broken_pictures = False
 
     def check(self, message):
         pass
@@ -92,7 +99,7 @@ class Port:
         self.labels.append(labels)
 
     def publish(self, outputs, header):
-        if self.broken:
+        if self.broken or (self.broken_pictures and isinstance(outputs, SimpleNamespace)):
             raise RuntimeError("broken port")
         self.sent.append(outputs)
 
@@ -113,7 +120,7 @@ class Bench:
     """A worker of cameras a, b and c with everything around it recorded."""
 
     def __init__(self, **settings) -> None:
-        self.perception, self.told, self.resets = Recorded(), Told(), []
+        self.perception, self.told, self.resets, self.headless = Recorded(), Told(), [], []
         self.heads, self.ports = {c: Heads() for c in "abc"}, {c: Port() for c in "abc"}
         self.worker = Worker(
             dict.fromkeys("abc", self.perception),
@@ -124,7 +131,8 @@ class Bench:
             logger=self.told,
             now_ns=lambda: 0,
             on_reset=self.resets.append,
-            on_failure=pytest.fail,
+            on_heads_failure=self.headless.append,
+            on_failure=lambda *_: pytest.fail("the worker ended"),
         )
         self.perception.reset.clear()
 
@@ -230,8 +238,9 @@ def test_a_step_that_fails_costs_the_frames_and_the_states_and_no_more(bench, mo
     bench.perception.step_errors = [torch.OutOfMemoryError("2 GB")] * (FAILURES - 1)
     for index in range(FAILURES - 1):
         bench.process({camera: frame(1 + 0.1 * index) for camera in "ab"})
+        time.sleep(0.02)
     assert bench.counts()["processed"] == 0
-    assert bench.perception.reset == ["a", "b"] * (FAILURES - 1)
+    assert set(bench.perception.reset) == {"a", "b"}
     assert (bench.counts()["failed"], bench.counts().last_reset) == (FAILURES - 1, "engine failed")
     assert any("frame lost" in line and "2 GB" in line for line in bench.told)
     bench.process({camera: frame(2.0) for camera in "ab"})
@@ -239,6 +248,7 @@ def test_a_step_that_fails_costs_the_frames_and_the_states_and_no_more(bench, mo
     bench.perception.step_errors = [RuntimeError("again")] * (FAILURES - 1)
     for index in range(FAILURES - 1):
         bench.process({"a": frame(3 + 0.1 * index)})  # They are counted anew.
+        time.sleep(0.02)
 
 
 def test_steps_that_go_on_failing_end_the_worker(bench, monkeypatch):
@@ -246,19 +256,44 @@ def test_steps_that_go_on_failing_end_the_worker(bench, monkeypatch):
     bench.perception.step_errors = [RuntimeError("broken")] * FAILURES
     for index in range(FAILURES - 1):
         bench.process({"a": frame(1 + 0.1 * index)})
+        time.sleep(0.02)
     with pytest.raises(RuntimeError, match="broken"):
         bench.process({"a": frame(2.0)})
 
 
-def test_a_pause_after_a_failed_step_does_not_hold_up_the_end(running, monkeypatch):
+def test_a_failed_engine_is_not_tried_again_at_once_and_its_frames_are_told_as_lost(bench, monkeypatch):
     monkeypatch.setattr("rvm_ros.worker.PAUSE_S", 60)
-    bench = running()
     bench.perception.step_errors = [RuntimeError("broken")]
-    bench.worker.put("a", message(1.0))
-    until(lambda: bench.counts()["failed"])
-    start_s = time.monotonic()
-    bench.worker.stop()
-    assert time.monotonic() - start_s < TIMEOUT_S
+    for index in range(3):
+        bench.process({"a": frame(1 + 0.1 * index)})
+    assert bench.perception.batches == []
+    assert bench.counts()["failed"] == 3
+    assert any("failed just before" in line for line in bench.told)
+
+
+def test_an_engine_that_fails_holds_up_no_other_and_ends_the_worker_all_the_same(bench, monkeypatch):
+    monkeypatch.setattr("rvm_ros.worker.PAUSE_S", 0.001)
+    other = Recorded()
+    other.step_errors = [RuntimeError("broken")] * FAILURES
+    bench.worker.swap({"a": bench.perception, "b": other, "c": bench.perception}, bench.heads)
+    for index in range(FAILURES - 1):
+        for perception, group in bench.worker._groups({c: frame(1 + 0.1 * index) for c in "ab"}):
+            bench.worker._process(perception, group)
+        time.sleep(0.02)
+    assert len(bench.perception.batches) == FAILURES - 1
+    with pytest.raises(RuntimeError, match="broken"):
+        bench.worker._process(other, {"b": frame(2.0)})
+
+
+def test_memory_that_runs_out_before_the_step_is_a_failed_step_too(bench, monkeypatch):
+    monkeypatch.setattr("rvm_ros.worker.PAUSE_S", 0.001)
+
+    def decay(*_):
+        raise torch.OutOfMemoryError("2 GB")
+
+    bench.perception.states.decay = decay
+    bench.process({"a": frame(1.0, decay_s=1.0)})
+    assert (bench.counts()["failed"], bench.counts().last_reset) == (1, "engine failed")
 
 
 def test_features_that_are_not_finite_start_that_camera_anew_and_are_not_sent(bench):
@@ -283,7 +318,8 @@ def test_heads_that_fail_cost_the_pictures_of_one_camera(running):
     bench.heads["a"].broken = True
     for camera in "ab":
         bench.worker.put(camera, message(1.0, 5))
-    until(lambda: bench.heads["b"].drawn and bench.heads["a"].forgotten)
+    until(lambda: bench.heads["b"].drawn and bench.headless)
+    assert (bench.headless, bench.heads["a"].forgotten) == (["a"], 1)
     assert (bench.counts("a")["failed"], bench.counts("b")["failed"]) == (1, 0)
     assert (bench.counts("a")["processed"], bench.perception.reset) == (1, [])
     assert any("broken heads" in line for line in bench.told)
@@ -326,11 +362,25 @@ def test_nothing_is_drawn_that_nobody_looks_at_but_for_prompts(running):
     assert bench.heads["a"].drawn == []
 
 
-def test_labels_are_told_as_they_are_when_the_picture_is_drawn(running):
+def test_a_picture_that_cannot_be_sent_drops_nothing_that_the_heads_follow(running):
     bench = running()
+    bench.ports["a"].broken_pictures = True
     bench.worker.put("a", message(1.0))
+    until(lambda: bench.counts()["failed"])
+    assert (bench.heads["a"].drawn, bench.heads["a"].forgotten, bench.headless) == ([0], 0, [])
+
+
+def test_labels_are_those_that_the_picture_was_drawn_by(running):
+    bench = running()
+    bench.worker.put("a", message(1.0, 7))
     until(lambda: bench.ports["a"].labels)
-    assert bench.ports["a"].labels == ["labels"]
+    assert bench.ports["a"].labels == ["labels of 7"]
+
+
+def test_the_heads_are_told_when_a_state_starts_anew(bench):
+    bench.process({"a": frame(1.0), "b": frame(1.0)})
+    bench.process({"a": frame(9.0, reset="gap")})
+    assert (bench.heads["a"].anew, bench.heads["b"].anew) == (["activated", "gap"], ["activated"])
 
 
 def test_the_stages_of_a_frame_add_up_to_its_latency(running):
@@ -361,6 +411,55 @@ def test_who_asked_for_an_action_is_told_what_it_raised_and_the_worker_goes_on(r
         bench.worker.between_frames(lambda: 1 / 0).result(timeout=TIMEOUT_S)
     bench.worker.put("a", message(1.0))
     until(lambda: bench.counts()["processed"])
+
+
+def test_frames_come_between_actions_however_many_there_are(running):
+    bench = running()
+    ended = threading.Event()
+
+    def again() -> None:
+        if not ended.is_set():
+            bench.worker.between_frames(again)
+
+    again()
+    for index in range(5):
+        bench.worker.put("a", message(1 + 0.1 * index))
+        until(lambda done=index + 1: bench.counts()["processed"] == done)
+    ended.set()
+
+
+def test_what_is_done_to_one_cameras_heads_waits_for_its_picture_and_holds_nothing_up(running):
+    bench = running()
+    bench.heads["a"].gate = threading.Event()
+    bench.worker.put("a", message(1.0, 5))
+    until(lambda: bench.counts("a")["processed"])
+    marked = bench.worker.pictures.between("a", lambda: list(bench.heads["a"].drawn))
+    for index in range(5):
+        bench.worker.put("b", message(1 + 0.1 * index))
+        until(lambda done=index + 1: bench.counts("b")["processed"] == done)
+    assert not marked.done()
+    bench.heads["a"].gate.set()
+    assert marked.result(timeout=TIMEOUT_S) == [5]
+
+
+def test_an_action_of_a_worker_that_ended_is_cancelled_at_once(bench):
+    bench.worker.stop()
+    assert bench.worker.between_frames(lambda: None).cancelled()
+    assert bench.worker.pictures.between("a", lambda: None).cancelled()
+
+
+def test_a_frame_that_came_before_a_snapshot_was_loaded_does_not_start_it_anew(bench):
+    snapshot = CameraSnapshot(torch.zeros(1, 2, 4), 7, "sha256:0")
+    bench.perception.states.get = lambda _: None
+    bench.perception.states.put = lambda *_: None
+    bench.heads["a"].recall = lambda _: None
+    bench.perception.engine.info.digest = "sha256:0"
+    waiting = frame(9.0, reset="gap")
+    bench.worker.recall({"a": snapshot})
+    bench.process({"a": waiting})
+    assert bench.perception.reset == []
+    bench.process({"a": frame(20.0, reset="gap")})
+    assert bench.perception.reset == ["a"]
 
 
 def test_an_action_that_did_not_begin_is_cancelled_with_the_worker(bench):

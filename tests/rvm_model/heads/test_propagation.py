@@ -339,3 +339,17 @@ def test_a_configuration_out_of_range_is_refused(change):
 def test_a_clip_that_does_not_fit_its_labels_is_refused(features, labels):
     with pytest.raises(ValueError, match="features, first_labels: got"):
         propagate_labels(torch.zeros(features), torch.zeros(labels))
+
+
+def test_more_frames_with_marks_than_are_kept_are_refused_and_those_that_are_there_go_on():
+    propagation = LabelPropagation(PropagationConfig(context=1, references=2))
+    tokens = torch.randn(4, 5, 8, generator=torch.Generator().manual_seed(0))
+    mask = torch.zeros(4, 5)
+    mask[0, 0] = 1.0
+    state = propagation.add(None, tokens, {1: mask, 2: mask.flip(0)})
+    state = propagation.add(state, tokens, {3: mask.flip(1)})
+    with pytest.raises(ValueError, match="beside 2 others that have some, expected at most 2 frames"):
+        propagation.add(state, tokens, {4: mask.flip(0, 1)})
+    assert propagation.add(state, tokens, {1: mask, 2: mask.flip(0)}).ids == (1, 2, 3), (
+        "their first frame is not needed"
+    )
