@@ -31,9 +31,9 @@ def resize(frames: Tensor, height: int, width: int) -> Tensor:
         )
     if frames.shape[-3:-1] == (height, width):
         return frames
-    images = frames.movedim(-1, -3)
-    if frames.ndim == 3:
-        images = images[None]
+    # The axis of frames first, colours then: the other way round, torch does not see that the colours lie side by side,
+    # and takes them apart and together again, which for large pictures takes longer than the resize.
+    images = (frames if frames.ndim == 4 else frames[None]).movedim(-1, -3)
     if frames.device.type != "cpu":
         images = images.float()  # Only the CPU kernel takes uint8.
     images = functional.interpolate(images, size=(height, width), mode="bilinear", align_corners=False, antialias=True)

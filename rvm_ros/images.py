@@ -20,6 +20,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from rvm_ros.encodings import ENCODINGS, RgbArray, check_layout, decode
 from rvm_ros.image_headers import JPEG_END, JPEG_SIGNATURE, ImageError, compressed_size
+from rvm_ros.png_chunks import picture_chunks
 
 __all__ = [
     "ENCODINGS",
@@ -136,7 +137,7 @@ def _decode_jpeg(data: bytes, label: str, height: int, width: int) -> RgbArray:
         read = simplejpeg.decode_jpeg_header(data, strict=False)[:2]
         if read == (height, width):
             simplejpeg.decode_jpeg(data, "RGB", buffer=rgb, strict=True)
-    except ValueError as error:
+    except (ValueError, KeyError) as error:  # KeyError: of a way to store colours that it does not know.
         # Strict or not, it decodes to the end before it complains, and of the first thing that was wrong.
         extra = _EXTRA_BYTES.search(str(error))
         if extra is None or int(extra[1]) > MAX_EXTRA_BYTES:
@@ -150,6 +151,7 @@ def _decode_jpeg(data: bytes, label: str, height: int, width: int) -> RgbArray:
 
 
 def _decode_png(data: bytes, label: str, height: int, width: int) -> RgbArray:
+    data = picture_chunks(data)
     try:
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:

@@ -6,7 +6,6 @@ cleanup frees everything.
 
 from __future__ import annotations
 
-import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -340,4 +339,4 @@ def end(node: PerceptionNode) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    process.leave(main())
