@@ -66,19 +66,12 @@ class Received:
     message: CameraMessage
     at_s: float
     """time.monotonic() at arrival."""
-    owed: Due = Due()
-    """By messages before it that were left out or dropped."""
-    own: Due = Due()
-    """By its own stamp."""
-
-    @property
-    def due(self) -> Due:
-        """All that has to happen to the state before it goes in."""
-        return self.owed.then(self.own)
+    due: Due = Due()
+    """What has to happen to the state before it goes in: by its own stamp, and by messages before it that did not."""
 
     def over(self, newer: Received) -> Received:
         """The newer one in place of this, with what this one owed."""
-        return dataclasses.replace(newer, owed=self.due.then(newer.owed))
+        return dataclasses.replace(newer, due=self.due.then(newer.due))
 
 
 @dataclass(frozen=True)
@@ -172,17 +165,17 @@ class CameraStream:
             verdict = self._continuity.check(taken_ns, now_s=now_s, max_gap_s=settings.max_gap_s)
             if self._skip(verdict.transition):
                 return None
-            own = self._due(verdict.transition, verdict.dt_s, message.header.frame_id)
-            owed, self._left_out = self._left_out, Due()
+            due = self._left_out.then(self._due(verdict.transition, verdict.dt_s, message.header.frame_id))
+            self._left_out = Due()
             stamped = taken_ns != 0
-            if owed.then(own).reset or stamped != self._stamped:  # Stamps and arrivals are different clocks.
+            if due.reset or stamped != self._stamped:  # Stamps and arrivals are different clocks.
                 self._limit.forget()
             self._stamped = stamped
             if not self._limit.takes(taken_ns or int(now_s * 1e9), settings.max_rate_hz):
                 self.counts.add("limited")
-                self._left_out = owed.then(own)
+                self._left_out = due
                 return None
-        return Received(message, now_s, owed, own)
+        return Received(message, now_s, due)
 
     def start_anew(self, reason: str) -> None:
         """Let the next frame start the state anew, and judge nothing by those before it. Any thread."""
@@ -206,9 +199,7 @@ class CameraStream:
             batch = self._prepare(image)
         except Exception as error:
             with self._judging:
-                # What its stamp says is not believed either, unless the next one was judged by it already.
-                due = received.owed if self._continuity.withdraw(taken_ns) else received.due
-                self._blind, self._unseen = True, self._unseen.then(due)
+                self._blind, self._unseen = True, self._unseen.then(received.due)
             self.refuse(error)
             return None
         with self._judging:

@@ -63,7 +63,6 @@ class Continuity:
         self._last_ns: int | None = None
         self._last_arrival_s: float | None = None
         self._late = 0
-        self._before: tuple[int | None, int | None, int] | None = None
 
     def check(self, stamp_ns: int, *, now_s: float, max_gap_s: float) -> Verdict:
         """Classify a frame and remember its stamp.
@@ -78,7 +77,6 @@ class Continuity:
         """
         if not max_gap_s > 0:
             raise ValueError(f"max_gap: got {max_gap_s} s, expected more than 0")
-        self._before = (self._first_ns, self._last_ns, self._late)
         arrived_s, self._last_arrival_s = self._last_arrival_s, now_s
         if stamp_ns == 0:
             dt_s = 0.0 if arrived_s is None else now_s - arrived_s
@@ -95,13 +93,6 @@ class Continuity:
             if transition.rewinds:
                 self._first_ns = stamp_ns
         return Verdict(transition, dt_s)
-
-    def withdraw(self, stamp_ns: int) -> bool:
-        """Believe a frame's stamp no more, for it could not be decoded; returns whether none was judged by it yet."""
-        if not stamp_ns or self._last_ns != stamp_ns or self._before is None:
-            return False
-        (self._first_ns, self._last_ns, self._late), self._before = self._before, None
-        return True
 
     def _judge(self, stamp_ns: int, dt_s: float, max_gap_s: float) -> Transition:
         assert self._first_ns is not None, "there was a frame before"

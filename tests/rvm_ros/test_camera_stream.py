@@ -253,13 +253,6 @@ def test_a_stamp_that_is_none_is_refused(bench, nanosec):
     assert bench.stream.arrive(message(1.2)).due == Due()
 
 
-def test_the_stamp_of_an_image_that_cannot_be_decoded_is_not_believed(bench):
-    bench.pass_through(message(10.0))
-    assert bench.pass_through(broken(5000.0, ImageError("damaged"))) is None
-    assert bench.pass_through(message(10.1)).due == Due()
-    assert bench.pass_through(message(10.2)).due == Due()
-
-
 def test_a_snapshot_that_is_loaded_forgets_what_could_not_be_seen_before(bench):
     bench.pass_through(message(10.0))
     bench.pass_through(broken(10.5, ImageError("damaged")))
