@@ -24,8 +24,10 @@ export GOMP_SPINCOUNT ?= 0
 help:
 	@echo "make demo    a camera goes in, features and a segmentation come out; VIDEO=path, MODEL=path, ENGINE=folder, OUT=folder"
 	@echo "make test    all tests; ARGS='-k name -x' goes to pytest"
+	@echo "make soak    hostile messages at a live node for ten minutes; ARGS='--messages 2000 --engine torch' and the like"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   how fast every engine runs on this machine, into docs/; ARGS='--authors NOTEBOOK' and the like"
+	@echo "make bench-node  what ROS costs around the engine, into docs/; ARGS='--model PATH --rate 10' and the like"
 	@echo "make bench-train  how fast this machine trains; ARGS='--preset rvm_large16_256 --device cuda' and the like"
 	@echo "make clean   removes what was built and written; .venv stays (rm -r .venv for a new one)"
 
@@ -73,6 +75,10 @@ test: export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 test: install
 	$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
+.PHONY: soak
+soak: install
+	$(PY) -m rvm_ros.soak --out '$(OUT)/soak.json' $(ARGS)
+
 .PHONY: lint
 lint: install
 	$(VENV)/bin/ruff check .
@@ -82,6 +88,10 @@ lint: install
 .PHONY: bench
 bench: install
 	$(PY) -m rvm_training bench --out docs $(ARGS)
+
+.PHONY: bench-node
+bench-node: install
+	$(PY) -m rvm_ros.bench --out docs $(ARGS)
 
 .PHONY: bench-train
 bench-train: install

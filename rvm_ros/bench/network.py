@@ -1,0 +1,44 @@
+"""A network whose step is short, though its feature maps are as large as the small model's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import torch
+
+from rvm_model import RVM, RVMConfig, preset, save_checkpoint
+from rvm_model.weights import cache_dir
+
+SMALL = preset("rvm_small16_256")
+SHALLOW = RVMConfig(
+    dim=SMALL.dim,
+    encoder_depth=1,
+    encoder_heads=SMALL.encoder_heads,
+    encoder_mlp_dim=SMALL.dim,
+    core_depth=1,
+    core_heads=SMALL.core_heads,
+    core_mlp_dim=SMALL.dim,
+    decoder=None,
+)
+"""The small model with one block of each kind and narrow MLPs: what a CPU can step through at a camera's rate."""
+
+
+def shallow_weights() -> Path:
+    """A seeded untrained network of SHALLOW, written to the cache where it is not there already.
+
+    Kept, because an engine of the cache belongs to the very bytes of a file, which are others each time it is written.
+    """
+    digest = hashlib.sha256(json.dumps(SHALLOW.to_dict()).encode()).hexdigest()[:16]
+    path = cache_dir() / f"bench-shallow-{digest}.safetensors"
+    if not path.exists():
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = RVM(SHALLOW)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f"unfinished-{os.getpid()}-{path.name}")
+        save_checkpoint(network, unfinished, trained=False)
+        unfinished.replace(path)
+    return path
