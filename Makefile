@@ -24,7 +24,7 @@ export GOMP_SPINCOUNT ?= 0
 help:
 	@echo "make demo    a camera goes in, features and a segmentation come out; VIDEO=path, MODEL=path, ENGINE=folder, OUT=folder"
 	@echo "make test    all tests; ARGS='-k name -x' goes to pytest"
-	@echo "make soak    hostile messages at a live node for ten minutes; ARGS='--messages 2000 --engine torch' and the like"
+	@echo "make soak    hostile messages at a live node, ten minutes; ARGS='--messages 2000 --engine torch' and the like"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   how fast every engine runs on this machine, into docs/; ARGS='--authors NOTEBOOK' and the like"
 	@echo "make bench-node  what ROS costs around the engine, into docs/; ARGS='--model PATH --rate 10' and the like"

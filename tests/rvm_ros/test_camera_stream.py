@@ -264,3 +264,10 @@ def test_a_limited_camera_whose_stamps_become_zero_is_taken(bench):
     bench.set(max_rate_hz=5.0)
     assert bench.stream.arrive(message(1_000.0)) is not None
     assert bench.stream.arrive(message(0.0)) is not None
+
+
+def test_a_damaged_image_does_not_hide_that_the_frame_id_changed_back(bench):
+    bench.pass_through(message(1.0))
+    assert bench.pass_through(message(1.1, frame_id="rear")).due.reset == "frame_id changed"
+    assert bench.pass_through(broken(1.2, ImageError("damaged"))) is None
+    assert bench.pass_through(message(1.3)).due.reset == "frame_id changed"

@@ -15,6 +15,7 @@ from rvm_ros.soak.subject import Log
 pytestmark = pytest.mark.ros
 
 
+@pytest.mark.slow
 def test_a_node_stands_hostile_messages_of_every_kind(tmp_path):
     report = run(SoakOptions(hostile=1500, steady=0, flood=300, prompts=120, ends=0, show=False))
     assert report.holds, report.summary()
