@@ -8,7 +8,23 @@ from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError, Future
 from typing import TypeVar
 
+import torch
+
 Result = TypeVar("Result")
+
+
+def torch_thread(name: str, target: Callable[..., object], *arguments: object) -> threading.Thread:
+    """A thread in which torch computes as in any other; it does not hold up the process's end.
+
+    Left to itself, a new thread takes the number of threads that was set only at its first parallel operation. A matrix
+    product before that takes as many as the machine has, and gives other last bits.
+    """
+
+    def run() -> None:
+        torch.get_num_threads()
+        target(*arguments)
+
+    return threading.Thread(target=run, name=name, daemon=True)
 
 
 def in_thread(name: str, function: Callable[[], Result]) -> Future[Result]:
@@ -22,7 +38,7 @@ def in_thread(name: str, function: Callable[[], Result]) -> Future[Result]:
         except BaseException as error:  # Whoever waits is told.
             future.set_exception(error)
 
-    threading.Thread(target=run, name=name, daemon=True).start()
+    torch_thread(name, run).start()
     return future
 
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from rvm_ros.deferred import torch_thread
+
 GATHER_S = 0.005
 """How long a frame that is ready waits for those of other cameras, so that they go through the engine together."""
 
@@ -56,10 +58,7 @@ class Intake(Generic[Item, Frame]):
         self._cameras: dict[str, _Camera[Item, Frame]] = {camera: _Camera() for camera in cameras}
         self._changed = threading.Condition()
         self._wanted = self._woken = self._closed = False
-        self._threads = [
-            threading.Thread(target=self._run, args=(camera,), name=f"intake_{camera}", daemon=True)
-            for camera in self._cameras
-        ]
+        self._threads = [torch_thread(f"intake_{camera}", self._run, camera) for camera in self._cameras]
 
     def start(self) -> None:
         """Start the threads."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
-from rvm_ros.deferred import settle
+from rvm_ros.deferred import settle, torch_thread
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -31,7 +31,7 @@ class Renderer(Generic[Job]):
         self._job: Job | None = None
         self._busy = self._closed = False
         self._actions: deque[tuple[Callable[[], object], Future[object]]] = deque()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = torch_thread(name, self._run)
 
     def start(self) -> None:
         """Start the thread."""

@@ -20,7 +20,7 @@ from rvm_model.perception import Perception
 from rvm_model.snapshot import CameraSnapshot, SnapshotError
 from rvm_ros.camera_port import CameraMessage, CameraPort
 from rvm_ros.camera_stream import CameraStream, Due, Frame, Received, StreamSettings
-from rvm_ros.deferred import settle
+from rvm_ros.deferred import settle, torch_thread
 from rvm_ros.intake import Intake, Policy
 from rvm_ros.pictures import Drawing, Pictures
 
@@ -101,7 +101,7 @@ class Worker:
         self._stopping = threading.Event()
         self._acting = threading.Lock()
         self._actions: deque[tuple[Callable[[], object], Future[object]]] = deque()
-        self._thread = threading.Thread(target=self._run, name="rvm_worker", daemon=True)
+        self._thread = torch_thread("rvm_worker", self._run)
         for camera in ports:
             self._perceptions[camera].states.reset(camera)
             self.pictures.heads(camera).start_anew("activated")

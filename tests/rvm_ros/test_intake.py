@@ -104,7 +104,7 @@ def test_while_a_frame_is_ready_no_newer_one_is_decoded_which_would_be_old_at_th
     intake.put("a", [1])
     intake.put("b", [0])
     thread, results = in_thread(intake.take)  # It has a's, and waits a little for b's.
-    assert decoder.begun["b"].wait(TIMEOUT_S)
+    assert all(decoder.begun[camera].wait(TIMEOUT_S) for camera in "ab")
     intake.put("a", [2])
     thread.join(TIMEOUT_S)
     assert results == [{"a": [1]}]
