@@ -48,7 +48,7 @@ def test_each_node_works_on_its_own_and_the_engine_is_shared(client, container):
     client.wait_for(both, "features of both")
     assert "[rear]: engine: shared with another node of this process" in container.log
     front, rear = (msg_to_features(received[name][-1]) for name in ("front", "rear"))
-    np.testing.assert_array_equal(front, rear)
+    np.testing.assert_allclose(front, rear, rtol=1e-4, atol=1e-5)
     deactivate = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE))
     assert client.call(ChangeState, "/front/change_state", deactivate).success
     for messages in received.values():
