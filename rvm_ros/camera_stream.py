@@ -20,11 +20,10 @@ from rvm_ros.continuity import Continuity, Transition
 from rvm_ros.counts import CameraCounts
 from rvm_ros.image_headers import ImageError
 from rvm_ros.rate_limit import RateLimit
+from rvm_ros.stamps import NANOSECONDS, stamp_ns
 
 LOG_PERIOD_S = 5.0
 """A camera that sends nothing but garbage is told of this often, not at its frame rate."""
-NANOSECONDS = 1_000_000_000
-"""Of a second."""
 LONGEST = 600
 """Letters of a refusal that are logged: a message may hold a text as long as it likes."""
 
@@ -306,9 +305,3 @@ def _origin(error: Exception) -> str:
     """Where an error was raised."""
     frames = list(traceback.walk_tb(error.__traceback__))
     return f"{frames[-1][0].f_code.co_filename}:{frames[-1][1]}" if frames else type(error).__name__
-
-
-def stamp_ns(message: CameraMessage) -> int:
-    """Acquisition time of a message in nanoseconds."""
-    stamp = message.header.stamp
-    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)

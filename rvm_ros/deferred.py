@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import types
+from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError, Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -30,26 +31,55 @@ def torch_thread(name: str, target: Callable[..., object], *arguments: object) -
 def in_thread(name: str, function: Callable[[], Result]) -> Future[Result]:
     """Run a function in a thread of its own, which does not hold up the process's end."""
     future: Future[Result] = Future()
-    future.set_running_or_notify_cancel()
-
-    def run() -> None:
-        try:
-            future.set_result(function())
-        except BaseException as error:  # Whoever waits is told.
-            future.set_exception(error)
-
-    torch_thread(name, run).start()
+    torch_thread(name, settle, function, future).start()
     return future
 
 
-def settle(action: Callable[[], object], future: Future[object]) -> None:
+def settle(action: Callable[[], Result], future: Future[Result]) -> None:
     """Do something for whoever waits for the future, unless that was cancelled."""
     if not future.set_running_or_notify_cancel():
         return
     try:
         future.set_result(action())
-    except Exception as error:  # Whoever waits is told.
+    except BaseException as error:  # Whoever waits is told.
         future.set_exception(error)
+
+
+class Actions:
+    """What any thread leaves for another one, which does it when it can, or never when it has ended."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
+        self._closed = False
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
+    def leave(self, action: Callable[[], Result]) -> Future[Result]:
+        """Leave one; returns what it will give or raise, cancelled where nobody will do it any more."""
+        future: Future[Result] = Future()
+        with self._lock:
+            if self._closed:
+                future.cancel()
+            else:
+                self._waiting.append((action, future))
+        return future
+
+    def do_next(self) -> None:
+        """Do the oldest one, if there is one."""
+        with self._lock:
+            oldest = self._waiting.popleft() if self._waiting else None
+        if oldest is not None:
+            settle(*oldest)
+
+    def close(self) -> None:
+        """Take no more, and cancel those that wait."""
+        with self._lock:
+            self._closed = True
+            while self._waiting:
+                self._waiting.popleft()[1].cancel()
 
 
 async def result(future: Future[Result], wake: Callable[[], object]) -> Result:

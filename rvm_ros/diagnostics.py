@@ -19,8 +19,6 @@ from rvm_ros.latency import STAGES
 OK, WARN, ERROR, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE
 RESETS_WITHIN_S = 60.0
 """Over what time resets are counted for the level."""
-
-
 LEVELS = (
     ("STALE", "camera", "no image for `stale_after`"),
     (
@@ -114,17 +112,18 @@ def camera_status(
         thresholds: from where on something is told of.
         publishers: who sends on the camera's topic, in words, for when nothing comes.
     """
-    level, message = judge(counts, now_s, thresholds, publishers)
+    latency, resets = counts.latency.summary(), counts.resets_by_reason()
+    level, message = _judge(counts, latency.get("latency_p95_ms", 0.0), now_s, thresholds, publishers)
     intervals = {f"interval_{name}_ms": seconds * 1e3 for name, seconds in counts.intervals.summary().items()}
     values: dict[str, object] = {
         "input_hz": f"{counts.arrivals.hz(now_s):.2f}",
         "output_hz": f"{counts.completions.hz(now_s):.2f}",
         **{what: counts[what] for what in COUNTED},
-        "resets": sum(counts.resets_by_reason().values()),
-        "resets_by_reason": ", ".join(f"{reason}: {n}" for reason, n in sorted(counts.resets_by_reason().items())),
+        "resets": sum(resets.values()),
+        "resets_by_reason": ", ".join(f"{reason}: {n}" for reason, n in sorted(resets.items())),
         "last_reset": counts.last_reset,
         "state_age_frames": state_age,
-        **{name: f"{value:.2f}" for name, value in {**counts.latency.summary(), **intervals}.items()},
+        **{name: f"{value:.2f}" for name, value in {**latency, **intervals}.items()},
         **engine_values(info),
     }
     return status(f"{node}: {camera}", camera, level, message, values)
@@ -153,7 +152,9 @@ def memory_values(devices: Iterable[str]) -> dict[str, object]:
     return values
 
 
-def judge(counts: CameraCounts, now_s: float, thresholds: Thresholds, publishers: str = "") -> tuple[bytes, str]:
+def _judge(
+    counts: CameraCounts, p95_ms: float, now_s: float, thresholds: Thresholds, publishers: str
+) -> tuple[bytes, str]:
     """Level of one camera and why: the first of these that holds.
 
     STALE: no image for `stale_after`. ERROR: images arrive and none was processed for `stale_after`; latency. WARN: no
@@ -171,7 +172,6 @@ def judge(counts: CameraCounts, now_s: float, thresholds: Thresholds, publishers
         return ERROR, f"images arrive and none was processed for {idle_s:.1f} s; so far " + ", ".join(
             f"{counts[what]} {what}" for what in others
         )
-    p95_ms = counts.latency.summary().get("latency_p95_ms", 0.0)
     slow = f"latency {p95_ms:.0f} ms (95th percentile)"
     if p95_ms >= thresholds.error_latency_s * 1e3:
         return ERROR, f"{slow}, error_latency is {thresholds.error_latency_s} s"

@@ -75,9 +75,8 @@ class _Container:
                 done.set_result(1)
 
         for node in self._others:
-            failed = perception_node.begin(node)
-            if failed.done() and not done.done():
-                done.set_result(failed.result() or 1)
+            if perception_node.begin(node).done():
+                die()
             self._beside.append(_Beside(node, die))
         for each in self._beside:
             each.start()

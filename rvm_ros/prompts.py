@@ -12,6 +12,7 @@ from std_msgs.msg import String
 from rvm_model.heads.propagation import LARGEST_ID
 from rvm_model.prompt import Prompt, prompt_from_json
 from rvm_ros.image_headers import ImageError
+from rvm_ros.stamps import stamp_ns
 
 PromptMessage: TypeAlias = Image | String
 
@@ -33,8 +34,7 @@ def to_prompt(message: PromptMessage, *, max_pixels: int) -> Prompt:
     """
     if isinstance(message, String):
         return prompt_from_json(message.data)
-    stamp = message.header.stamp
-    return Prompt(int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec), labels=_labels(message, max_pixels))
+    return Prompt(stamp_ns(message), labels=_labels(message, max_pixels))
 
 
 def _labels(message: Image, max_pixels: int) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:

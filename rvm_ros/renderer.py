@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
-from rvm_ros.deferred import settle, torch_thread
+from rvm_ros.deferred import Actions, torch_thread
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -30,7 +29,7 @@ class Renderer(Generic[Job]):
         self._changed = threading.Condition()
         self._job: Job | None = None
         self._busy = self._closed = False
-        self._actions: deque[tuple[Callable[[], object], Future[object]]] = deque()
+        self._actions = Actions()
         self._thread = torch_thread(name, self._run)
 
     def start(self) -> None:
@@ -52,12 +51,8 @@ class Renderer(Generic[Job]):
         Returns:
             What it returns or raises; cancelled where the thread ends before.
         """
-        future: Future[Result] = Future()
         with self._changed:
-            if self._closed:
-                future.cancel()
-                return future
-            self._actions.append((action, future))  # type: ignore[arg-type]  # A Future of any result.
+            future = self._actions.leave(action)
             self._changed.notify_all()
         return future
 
@@ -75,8 +70,7 @@ class Renderer(Generic[Job]):
         """End the thread after the job that it is at. A job that was not taken is lost."""
         with self._changed:
             self._closed = True
-            while self._actions:
-                self._actions.popleft()[1].cancel()
+            self._actions.close()
             self._changed.notify_all()
 
     def join(self) -> None:
@@ -90,17 +84,15 @@ class Renderer(Generic[Job]):
                 self._changed.wait_for(lambda: self._closed or self._job is not None or self._actions)
                 if self._closed:
                     return
-                self._busy = True
-                action = self._actions.popleft() if self._actions else None
-                job = None
-                if action is None:
+                self._busy, job = True, None
+                if not self._actions:
                     job, self._job = self._job, None
                 self._changed.notify_all()
-            if action is not None:
-                settle(*action)
-            elif job is not None:
+            if job is not None:
                 self._draw(job)
-            del job, action  # Or a picture would be kept until the next comes.
+            else:
+                self._actions.do_next()
+            del job  # Or a picture would be kept until the next comes.
             with self._changed:
                 self._busy = False
                 self._changed.notify_all()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock
@@ -79,15 +80,17 @@ class Report:
         name = node.get_fully_qualified_name()
         statuses = [self._own(name)]
         if node.worker is not None:
+            values = node.values()
             for camera in node.cameras:
-                statuses.append(self._camera(name, node.worker, camera, now_s))
+                statuses.append(self._camera(name, node.worker, camera, now_s, _thresholds(camera, values)))
                 self.tell_status(camera)
                 self.tell_labels(node.worker, camera)
         self._diagnostics.publish(diagnostics.array(node.get_clock().now().to_msg(), statuses))
 
-    def _camera(self, name: str, worker: Worker, camera: str, now_s: float) -> DiagnosticStatus:
-        thresholds, counts = self._thresholds(camera), worker.streams[camera].counts
-        perception = worker.perception(camera)
+    def _camera(
+        self, name: str, worker: Worker, camera: str, now_s: float, thresholds: diagnostics.Thresholds
+    ) -> DiagnosticStatus:
+        counts, perception = worker.streams[camera].counts, worker.perception(camera)
         silent_s = counts.arrivals.silent_s(now_s)
         quiet = silent_s is None or silent_s > thresholds.stale_after_s
         return diagnostics.camera_status(
@@ -119,13 +122,13 @@ class Report:
         }
         return diagnostics.status(name, name, level, message, values)
 
-    def _thresholds(self, camera: str) -> diagnostics.Thresholds:
-        values = self._node.values()
-        rate_hz = values[f"{camera}.max_rate"]
-        return diagnostics.Thresholds(
-            stale_after_s=values["stale_after"],
-            idle_after_s=max(values["stale_after"], 2 / rate_hz if rate_hz > 0 else 0.0),
-            warn_latency_s=values["warn_latency"],
-            error_latency_s=values["error_latency"],
-            warn_resets=values["warn_resets"],
-        )
+
+def _thresholds(camera: str, values: Mapping[str, Any]) -> diagnostics.Thresholds:
+    rate_hz = values[f"{camera}.max_rate"]
+    return diagnostics.Thresholds(
+        stale_after_s=values["stale_after"],
+        idle_after_s=max(values["stale_after"], 2 / rate_hz if rate_hz > 0 else 0.0),
+        warn_latency_s=values["warn_latency"],
+        error_latency_s=values["error_latency"],
+        warn_resets=values["warn_resets"],
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from std_srvs.srv import Trigger
 
-from rvm_model.snapshot import load_snapshot, save_snapshot
+from rvm_model.snapshot import CameraSnapshot, load_snapshot, save_snapshot
 from rvm_ros.deferred import in_thread, result
 from rvm_ros.interfaces import SERVICES
 
 if TYPE_CHECKING:
     from rvm_ros.perception_node import PerceptionNode
+    from rvm_ros.worker import Worker
 
 Result = TypeVar("Result")
 Answer = Callable[[], Coroutine[Any, Any, str]]
@@ -39,50 +40,36 @@ class Services:
             "reload_engine": self._reload_engine,
         }
         for name, (kind, _) in SERVICES.items():
-            answer = answers[name]
             # Of its own: frames, what an answer waits for, and other services come through while it waits.
             group = MutuallyExclusiveCallbackGroup()
-            callback = _answering(node, name, answer)
+            callback = _answering(node, name, answers[name])
             node.create_service(kind, f"~/{name}", callback, callback_group=group)
 
     async def _reset_state(self) -> str:
         """Start every camera's state anew before its next frame."""
-        node = self._node
-        worker = node.worker
-        if worker is None:
-            raise RefusedError("not active: got no state to reset; activate the node first")
+        node, worker = self._node, self._worker("got no state to reset")
         await self._result(worker.between_frames(lambda: worker.reset("requested")))
         return f"the states of {', '.join(node.cameras)} start anew with their next frame"
 
     async def _save_state(self) -> str:
         """Write what every camera remembers to the file of `state_file`."""
-        node, path = self._node, self._state_file()
-        worker = node.worker
-        if worker is None:
-            raise RefusedError("not active: got no state to save; activate the node first")
-
+        node, path, worker = self._node, self._state_file(), self._worker("got no state to save")
         cameras = await self._result(worker.between_frames(lambda: worker.remember(node.cameras)))
         if not cameras:
             raise RefusedError("no camera has a state yet; send frames first")
         # Not between two frames: a disk takes its time.
         await self._result(in_thread("save_state", lambda: save_snapshot(path, cameras)))
-        ages = ", ".join(f"{camera} ({each.age} frames)" for camera, each in cameras.items())
-        return f"saved {ages} to {path}"
+        return f"saved {_ages(cameras)} to {path}"
 
     async def _load_state(self) -> str:
         """Go on from what the file of `state_file` holds."""
-        node, path = self._node, self._state_file()
-        worker = node.worker
-        if worker is None:
-            raise RefusedError("not active: there is nothing that could go on; activate the node first")
+        node, path, worker = self._node, self._state_file(), self._worker("there is nothing that could go on")
         engines = {camera: worker.perception(camera).engine.info.digest for camera in node.cameras}
         cameras = await self._result(in_thread("load_state", lambda: load_snapshot(path, engines)))
-
         await self._result(worker.between_frames(lambda: worker.recall(cameras)))
         for camera in cameras:
             node.report.tell_status(camera)
-        ages = ", ".join(f"{camera} ({each.age} frames)" for camera, each in cameras.items())
-        return f"{ages} go on from {path}"
+        return f"{_ages(cameras)} go on from {path}"
 
     async def _reload_engine(self) -> str:
         """Load the engine of the parameters `engine` and `model` anew beside the one that runs, and change over."""
@@ -95,11 +82,21 @@ class Services:
         assert executor is not None, "it runs this"
         return await result(future, executor.wake)
 
+    def _worker(self, lacking: str) -> Worker:
+        worker = self._node.worker
+        if worker is None:
+            raise RefusedError(f"not active: {lacking}; activate the node first")
+        return worker
+
     def _state_file(self) -> Path:
         name = self._node.get_parameter("state_file").value
         if not name:
             raise RefusedError("no file is given for states; start the node with the parameter state_file")
         return Path(name).expanduser().absolute()
+
+
+def _ages(cameras: Mapping[str, CameraSnapshot]) -> str:
+    return ", ".join(f"{camera} ({each.age} frames)" for camera, each in cameras.items())
 
 
 def _answering(node: PerceptionNode, name: str, answer: Answer) -> Callable[..., Coroutine[Any, Any, Trigger.Response]]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import traceback
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from rvm_model.perception import Perception
 from rvm_model.snapshot import CameraSnapshot, SnapshotError
 from rvm_ros.camera_port import CameraMessage, CameraPort
 from rvm_ros.camera_stream import CameraStream, Due, Frame, Received, StreamSettings
-from rvm_ros.deferred import settle, torch_thread
+from rvm_ros.deferred import Actions, torch_thread
 from rvm_ros.intake import Intake, Policy
 from rvm_ros.pictures import Drawing, Pictures
 
@@ -98,9 +97,7 @@ class Worker:
         self._recalled_s: dict[str, float] = {}
         self._failures: Counter[int] = Counter()
         self._retry_s: dict[int, float] = {}
-        self._stopping = threading.Event()
-        self._acting = threading.Lock()
-        self._actions: deque[tuple[Callable[[], object], Future[object]]] = deque()
+        self._actions = Actions()
         self._thread = torch_thread("rvm_worker", self._run)
         for camera in ports:
             self._perceptions[camera].states.reset(camera)
@@ -114,16 +111,13 @@ class Worker:
 
     def stop(self) -> None:
         """End the threads after what they are at. A second call does nothing."""
-        with self._acting:  # From here on, nobody leaves an action that nobody would do.
-            self._stopping.set()
+        self._actions.close()
         self._intake.close()
         self.pictures.close()
         if self._thread.is_alive():
             self._thread.join()
         self._intake.join()
         self.pictures.join()
-        while self._actions:
-            self._actions.popleft()[1].cancel()
 
     def put(self, camera: str, message: CameraMessage) -> None:
         """Leave a camera's message; what becomes of those that are not taken is counted."""
@@ -137,12 +131,7 @@ class Worker:
         Returns:
             What it returns or raises; cancelled where the worker stops before.
         """
-        future: Future[Result] = Future()
-        with self._acting:
-            if self._stopping.is_set():
-                future.cancel()
-                return future
-            self._actions.append((action, future))  # type: ignore[arg-type]  # A Future of any result.
+        future = self._actions.leave(action)
         self._intake.wake()
         return future
 
@@ -224,7 +213,7 @@ class Worker:
         # Those that are there now: frames come between them and the next ones.
         for _ in range(len(self._actions)):
             self.pictures.finish()
-            settle(*self._actions.popleft())
+            self._actions.do_next()
 
     def _groups(self, frames: Mapping[str, Frame]) -> Iterator[tuple[Perception, dict[str, Frame]]]:
         """Frames that go through one engine together.

@@ -27,7 +27,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rvm_model.heads.clusters import labels_at
 from rvm_model.heads.nearest import nearest
 from rvm_model.heads.tokens import as_matrix, check_width
 
@@ -255,26 +254,6 @@ def confidence(scores: Tensor) -> Tensor:
         float32 [...].
     """
     return scores.amax(-1) / scores.sum(-1).clamp(min=1e-12)
-
-
-def object_ids_at(scores: Tensor, ids: Sequence[int], height: int, width: int) -> Tensor:
-    """Object of every pixel: the scores are resized bilinearly and the largest wins.
-
-    Args:
-        scores: [h, w, C] from `LabelPropagation`.
-        ids: the state's.
-        height: rows wanted.
-        width: columns wanted.
-
-    Returns:
-        uint8 [height, width] on the same device: 0 is background.
-    """
-    columns = labels_at(scores, height, width)
-    labels = torch.zeros_like(columns, dtype=torch.uint8)
-    # Filled in one by one, because a table of the ids would have to go up to the device first.
-    for column, object_id in enumerate(ids, start=1):
-        labels.masked_fill_(columns == column, object_id)
-    return labels
 
 
 def _weighted(weights_Nk: Tensor, places_Nk: Tensor, maps: tuple[Tensor, Tensor]) -> Tensor:

@@ -17,6 +17,7 @@ from rvm_ros.bench.actor import requests
 from rvm_ros.bench.pace import at_rate
 from rvm_ros.interfaces import CAMERA_QOS
 from rvm_ros.outgoing import array_to_image
+from rvm_ros.stamps import set_stamp
 
 HEIGHT, WIDTH = 480, 640
 """Of the camera's images."""
@@ -61,7 +62,7 @@ def _publish(publisher: Publisher, image: Image, request: Send) -> list[int]:
     for _ in at_rate(request.rate_hz, request.frames):
         # The clock is the machine's, not the process's: a receiver of the stamp knows how long ago this was.
         now_ns = time.monotonic_ns()
-        image.header.stamp.sec, image.header.stamp.nanosec = divmod(now_ns, 1_000_000_000)
+        set_stamp(image, now_ns)
         publisher.publish(image)
         stamps_ns.append(now_ns)
     return stamps_ns

@@ -14,7 +14,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
 from rvm_ros.bench.actor import requests
-from rvm_ros.camera_stream import stamp_ns
+from rvm_ros.stamps import stamp_ns
 
 RECEIVER_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 """Reliable, as the outputs are; deeper than a robot's consumers, so that what is lost was lost before."""

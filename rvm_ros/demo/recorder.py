@@ -15,6 +15,7 @@ from sensor_msgs.msg import Image
 
 from rvm_ros.images import image_to_array
 from rvm_ros.outgoing import msg_to_features
+from rvm_ros.stamps import stamp_ns
 
 RECORDER_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 """Reliable and deeper than a robot's consumers: the recorder wants every frame, not the newest."""
@@ -72,7 +73,7 @@ class Recorder(Node):
 
     def _on_camera(self, message: Image) -> None:
         self.last_event_s = time.monotonic()
-        stamp = _stamp_ns(message)
+        stamp = stamp_ns(message)
         if self.camera_frames == 0:
             self.first_stamp_ns = stamp
         self.camera_frames += 1
@@ -83,7 +84,7 @@ class Recorder(Node):
 
     def _on_output(self, output: str, message: Image) -> None:
         self.last_event_s = time.monotonic()
-        frame = self._open.get(_stamp_ns(message))
+        frame = self._open.get(stamp_ns(message))
         if frame is None:
             return  # The camera's own message was lost on its way here: nothing to draw beside it.
         if output == "features":
@@ -102,7 +103,3 @@ def labels_of(message: Image) -> npt.NDArray[np.generic]:
     """Label image [H, W] of a segmentation message, uint8 or uint16."""
     dtype = np.dtype(np.uint8 if message.encoding == "mono8" else np.uint16)
     return np.frombuffer(message.data, dtype).reshape(message.height, message.width).copy()
-
-
-def _stamp_ns(message: Image) -> int:
-    return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec

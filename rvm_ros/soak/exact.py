@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from sensor_msgs.msg import Image
 
 from rvm_ros.outgoing import msg_to_features
 from rvm_ros.soak.kinds import Fate
@@ -15,8 +14,9 @@ from rvm_ros.soak.link import CAMERAS, PICTURES, Link
 from rvm_ros.soak.memory import MemoryRecord
 from rvm_ros.soak.reference import Reference
 from rvm_ros.soak.report import Report
-from rvm_ros.soak.script import SECOND, Script, Sent
+from rvm_ros.soak.script import Script, Sent
 from rvm_ros.soak.subject import SoakError, Subject
+from rvm_ros.stamps import stamp_ns
 
 HOSTILE, STEADY = "each in step", "steady"
 """The part with hostile messages, and the one with good frames alone."""
@@ -91,7 +91,7 @@ class ExactRun:
         try:
             self.link.wait(all_here, "the features and pictures of good frames")
         except SoakError as error:
-            came = {camera: [_stamp(message) for message in self.link.features[camera]] for camera in CAMERAS}
+            came = {camera: [stamp_ns(message) for message in self.link.features[camera]] for camera in CAMERAS}
             thrown = {camera: [(each.kind, each.stamp_ns, each.fate.value) for each in sent[camera]] for camera in sent}
             raise SoakError(f"{error}; sent {thrown}; features came of the stamps {came}") from error
 
@@ -110,11 +110,13 @@ class ExactRun:
             got = waiting.pop(0)
             assert not isinstance(each.message, bytes)
             if got.header != each.message.header:
-                self._wrong.append(f"{camera}, {each.kind}: got the header of stamp {_stamp(got)}, not {each.stamp_ns}")
+                self._wrong.append(
+                    f"{camera}, {each.kind}: got the header of stamp {stamp_ns(got)}, not {each.stamp_ns}"
+                )
             elif not self.reference.agrees(msg_to_features(got), expected):
                 self._wrong.append(f"{camera}, {each.kind}: features of stamp {each.stamp_ns} are wrong")
         if waiting:
-            stamps = [_stamp(message) for message in waiting]
+            stamps = [stamp_ns(message) for message in waiting]
             self._wrong.append(f"{camera}: features of stamps {stamps} of messages that must not go in")
 
     def _conclude(self, before: dict[str, dict[str, str]], after: dict[str, dict[str, str]], hostile: int) -> None:
@@ -132,7 +134,3 @@ class ExactRun:
 
 
 _COUNTED = ("received", *(fate.value for fate in Fate if fate is not Fate.UNREADABLE), "dropped", "failed", "resets")
-
-
-def _stamp(message: Image) -> int:
-    return int(message.header.stamp.sec) * SECOND + int(message.header.stamp.nanosec)

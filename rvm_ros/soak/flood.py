@@ -15,7 +15,8 @@ from rvm_ros.soak.kinds import Fate, Kind, Made, Message, Rng
 from rvm_ros.soak.link import CAMERAS, Link
 from rvm_ros.soak.reference import Reference
 from rvm_ros.soak.report import Report
-from rvm_ros.soak.script import INTERVAL_NS, SECOND, START_NS, Script, kinds
+from rvm_ros.soak.script import INTERVAL_NS, START_NS, Script, kinds
+from rvm_ros.stamps import set_stamp, stamp_ns
 
 PART = "at full speed"
 GOOD_FRAMES = 64
@@ -64,8 +65,7 @@ class FloodRun:
 
     def _send(self, camera: str, message: Message, index: int) -> None:
         if not isinstance(message, bytes):
-            stamp_ns = START_NS + index * INTERVAL_NS
-            message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, SECOND)
+            set_stamp(message, START_NS + index * INTERVAL_NS)
         self.link.send(camera, message)
 
     def _conclude(self, camera: str, counts: dict[str, int], sent: int) -> None:
@@ -73,10 +73,9 @@ class FloodRun:
         wrong = []
         latest = -1
         for message in features:
-            stamp_ns = message.header.stamp.sec * SECOND + message.header.stamp.nanosec
-            index, rest = divmod(stamp_ns - START_NS, INTERVAL_NS)
+            index, rest = divmod(stamp_ns(message) - START_NS, INTERVAL_NS)
             if rest or index % 2 == 0 or index <= latest:
-                wrong.append(f"features of stamp {stamp_ns}, which is no good frame's or came before")
+                wrong.append(f"features of stamp {stamp_ns(message)}, which is no good frame's or came before")
                 continue
             latest = index
             made = self._good[camera][index // 2 % GOOD_FRAMES]

@@ -13,10 +13,10 @@ from rvm_ros.soak.hostile import COMPRESSED_WIRE, RAW, RAW_WIRE
 from rvm_ros.soak.hostile_files import FILES
 from rvm_ros.soak.kinds import FRAME_ID, Fate, Kind, Made, Message, Rng, by_opencv, compressed, encoded, picture, rgb8
 from rvm_ros.soak.odd import COMPRESSED_ODD, RAW_ODD
+from rvm_ros.stamps import NANOSECONDS, set_stamp
 
-SECOND = 1_000_000_000
 INTERVAL_NS = 33_333_333
-START_NS = 100_000_000 * SECOND
+START_NS = 100_000_000 * NANOSECONDS
 MAX_GAP_S = 60.0
 """The node's parameter `max_gap` in a soak: a pause of this process must be none to the state."""
 RAW_CAMERA, JPEG_CAMERA = "raw", "jpeg"
@@ -55,13 +55,13 @@ class Stamp:
 
 
 STAMPS: tuple[Stamp, ...] = (
-    Stamp("time back", lambda now, rng: now - int(rng.integers(100, 2000)) * SECOND, reset=True, moves=True),
-    Stamp("pause", lambda now, rng: now + int(rng.integers(100, 2000)) * SECOND, reset=True, moves=True),
-    Stamp("a little late", lambda now, rng: now - int(rng.integers(1, 50 * SECOND)), Fate.LATE),
+    Stamp("time back", lambda now, rng: now - int(rng.integers(100, 2000)) * NANOSECONDS, reset=True, moves=True),
+    Stamp("pause", lambda now, rng: now + int(rng.integers(100, 2000)) * NANOSECONDS, reset=True, moves=True),
+    Stamp("a little late", lambda now, rng: now - int(rng.integers(1, 50 * NANOSECONDS)), Fate.LATE),
     Stamp("the same stamp again", lambda now, rng: now, Fate.DUPLICATE),
-    Stamp("negative seconds", lambda now, rng: -int(rng.integers(1, 2**30 * SECOND)), reset=True),
-    Stamp("largest stamp", lambda now, rng: 2**31 * SECOND - 1, reset=True),
-    Stamp("smallest stamp", lambda now, rng: -(2**31) * SECOND, reset=True),
+    Stamp("negative seconds", lambda now, rng: -int(rng.integers(1, 2**30 * NANOSECONDS)), reset=True),
+    Stamp("largest stamp", lambda now, rng: 2**31 * NANOSECONDS - 1, reset=True),
+    Stamp("smallest stamp", lambda now, rng: -(2**31) * NANOSECONDS, reset=True),
     Stamp("no stamp", lambda now, rng: 0),
 )
 """What clocks do. Each is a good frame."""
@@ -158,7 +158,7 @@ class Script:
         assert not isinstance(message, bytes)
         stamp_ns = self.now_ns + INTERVAL_NS if stamp is None else stamp.make(self.now_ns, self.rng)
         fate = (Fate.REFUSED if image is None else Fate.TAKEN) if stamp is None else stamp.fate
-        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, SECOND)
+        set_stamp(message, stamp_ns)
         if stamp is None or stamp.moves:
             self.now_ns = stamp_ns
         if fate is not Fate.TAKEN or image is None:

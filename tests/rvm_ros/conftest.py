@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from rvm_model import RVM, RVMConfig, load_checkpoint, save_checkpoint
+from rvm_model import RVM, load_checkpoint, save_checkpoint
 
 # Domains above 101 collide with ephemeral ports. Chosen by process, so that two runs on a machine do not meet.
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
@@ -27,25 +27,15 @@ TIMEOUT_S = 60.0
 RESEND_S = 20.0
 """Longer than any answer takes: a second request comes to a node that is busy with the first."""
 
-TINY = RVMConfig(
-    dim=24,
-    encoder_depth=2,
-    encoder_heads=3,
-    encoder_mlp_dim=40,
-    core_depth=2,
-    core_heads=4,
-    core_mlp_dim=56,
-    base_grid=(2, 3),
-    decoder=None,
-)
-
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory) -> Path:
     """A checkpoint of a tiny network, for images of 32x48."""
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_checkpoint(RVM(TINY), path)
+    pytest.importorskip("rclpy")
+    from rvm_ros.soak.reference import write_network
+
+    path: Path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    write_network(path, seed=0)
     return path
 
 

@@ -14,7 +14,6 @@ from rvm_model.heads.propagation import (
     PropagationConfig,
     PropagationState,
     confidence,
-    object_ids_at,
     propagate_labels,
 )
 
@@ -279,14 +278,6 @@ def test_masks_that_overlap_share_their_tokens():
 def test_confidence_is_the_share_of_the_winner():
     scores = torch.tensor([[[0.2, 0.7, 0.1], [0.5, 0.5, 0.0]]])
     torch.testing.assert_close(confidence(scores), torch.tensor([[0.7, 0.5]]))
-
-
-def test_labels_of_pixels_carry_the_ids():
-    scores = torch.zeros(1, 3, 3)
-    scores[0, 0, 1] = scores[0, 1, 0] = scores[0, 2, 2] = 1.0
-    labels = object_ids_at(scores, (254, 1), 2, 9)
-    assert labels.dtype == torch.uint8
-    assert labels.tolist() == [[254] * 3 + [0] * 3 + [1] * 3] * 2
 
 
 def test_another_grid_or_width_is_refused():

@@ -1,0 +1,19 @@
+"""Stamps of messages as whole nanoseconds, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+NANOSECONDS = 1_000_000_000
+"""Of a second."""
+
+
+def stamp_ns(message: Any) -> int:
+    """Stamp of a message with a header, in nanoseconds."""
+    stamp = message.header.stamp
+    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
+
+
+def set_stamp(message: Any, nanoseconds: int) -> None:
+    """Stamp a message with a header; below zero, the seconds alone are negative."""
+    message.header.stamp.sec, message.header.stamp.nanosec = divmod(nanoseconds, NANOSECONDS)
