@@ -125,8 +125,9 @@ class PerceptionNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def destroy_node(self) -> None:
-        """Stop the threads before their publishers go."""
+        """Stop the threads before their publishers go, and let files be written to their end."""
         self._stop()
+        self._asked.finish()
         super().destroy_node()
 
     def values(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,6 +33,7 @@ class Services:
     def __init__(self, node: PerceptionNode) -> None:
         """Offer them."""
         self._node = node
+        self._saving: Future[None] | None = None
         answers = {
             "reset_state": self._reset_state,
             "save_state": self._save_state,
@@ -44,6 +45,11 @@ class Services:
             group = MutuallyExclusiveCallbackGroup()
             callback = _answering(node, name, answers[name])
             node.create_service(kind, f"~/{name}", callback, callback_group=group)
+
+    def finish(self) -> None:
+        """Wait for the file that is being written, if there is one: it would be left half done beside the old one."""
+        if self._saving is not None:
+            wait([self._saving])
 
     async def _reset_state(self) -> str:
         """Start every camera's state anew before its next frame."""
@@ -58,7 +64,8 @@ class Services:
         if not cameras:
             raise RefusedError("no camera has a state yet; send frames first")
         # Not between two frames: a disk takes its time.
-        await self._result(in_thread("save_state", lambda: save_snapshot(path, cameras)))
+        self._saving = in_thread("save_state", lambda: save_snapshot(path, cameras))
+        await self._result(self._saving)
         return f"saved {_ages(cameras)} to {path}"
 
     async def _load_state(self) -> str:

@@ -90,6 +90,27 @@ def test_a_disk_that_is_full_is_told_and_the_old_snapshot_stays(robot, tmp_path)
     node.see(10.2, 2)
 
 
+def test_a_node_that_ends_while_it_saves_writes_the_file_to_its_end(robot, monkeypatch, tmp_path):
+    node = robot()
+    node.see(10.0, 0)
+    begun, go_on, save = threading.Event(), threading.Event(), services.save_snapshot
+
+    def slowly(*args) -> None:
+        begun.set()
+        go_on.wait(30)
+        save(*args)
+
+    monkeypatch.setattr(services, "save_snapshot", slowly)
+    asked = node.client.node.create_client(Trigger, "/perception/save_state")
+    node.client.wait_for(asked.service_is_ready, "the service")
+    asked.call_async(Trigger.Request())
+    node.client.wait_for(begun.is_set, "the saving")
+    threading.Timer(0.2, go_on.set).start()
+    node.end()
+    assert (tmp_path / "state.safetensors").is_file()
+    assert go_on.is_set()
+
+
 def test_an_error_that_nobody_expected_is_answered_and_ends_nothing(robot, monkeypatch):
     node = robot()
     node.see(10.0, 0)
