@@ -432,7 +432,9 @@ def test_threads_go_back_to_what_torch_takes_by_itself(ros, parameters):
 
 
 def test_untrained_weights_are_announced(client, start_node, parameters):
-    node = start_node(NODE, {**parameters, "model": "untrained:rvm_small16_256", "image_size": "[32, 32]"})
+    # Not the default engine, which is built for half a minute.
+    network = {"model": "untrained:rvm_small16_256", "image_size": "[32, 32]", "engine": "torch"}
+    node = start_node(NODE, {**parameters, **network})
     assert change(client, Transition.TRANSITION_CONFIGURE)
     assert "UNTRAINED" in node.log
 
