@@ -97,6 +97,7 @@ def _split(result: Result) -> list[str]:
         ("**publish to features received**", split.total, "the sum"),
         ("engine step alone", split.engine, "at the camera's rate, in a process of its own"),
         ("**ROS and the rest**", split.around, "the difference"),
+        ("the same beside the node's own step", split.total - split.stages["engine"], "the machine's noise hits both"),
         ("relay without an engine", split.relay, "what ROS alone costs here"),
     ]
     return ["| | ms | what it is |", "|---|---|---|", *(f"| {name} | {ms:.2f} | {what} |" for name, ms, what in rows)]
