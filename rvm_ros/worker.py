@@ -25,6 +25,9 @@ from rvm_ros.pictures import Drawing, Pictures
 
 FAILURES, PAUSE_S = 5, 0.5
 """Failed steps in a row after which the worker ends, and the pause after the first; each is twice the one before."""
+HANDOVER_S = 0.0003
+"""The executor's pause after a message: it would keep the interpreter to itself to look what it waits for next, while
+the camera's thread is to decode. It saves more than it costs, see wait and convert in `make bench-node`."""
 
 Result = TypeVar("Result")
 
@@ -124,6 +127,7 @@ class Worker:
         received = self.streams[camera].arrive(message)
         if received is not None:
             self._intake.put(camera, received)
+            time.sleep(HANDOVER_S)
 
     def between_frames(self, action: Callable[[], Result]) -> Future[Result]:
         """Let the worker's thread do something when no frame is under way, neither in the engine nor in the heads.
