@@ -105,6 +105,11 @@ class Split:
     """The total of a node without engine."""
     engine: float
     """The engine's step alone, at the camera's rate."""
+    around: float
+    """What ROS and the node cost around the engine: the median of the rounds' own differences, for what slows the
+    machine for a minute slows both."""
+    beside: float
+    """The same, beside the step within the node instead of the one alone."""
 
     @classmethod
     def of(cls, rounds: Sequence[Round]) -> Split:
@@ -122,12 +127,9 @@ class Split:
             outside=total - sum(stages.values()),
             relay=median(round_.relay.p50 for round_ in rounds),
             engine=median(round_.paced.step.p50 for round_ in rounds),
+            around=median(_around_ms(rounds)),
+            beside=median(_features(phase).p50 - phase.stages_p50_ms["engine"] for phase in phases),
         )
-
-    @property
-    def around(self) -> float:
-        """What ROS and the node cost around the engine."""
-        return self.total - self.engine
 
     def verdict(self) -> str:
         """In one line."""
@@ -140,8 +142,12 @@ class Split:
 
 def around_ms(rounds: Sequence[Round]) -> tuple[float, float]:
     """Smallest and largest of the rounds' own differences between total and engine step, in milliseconds."""
-    each = [_features(round_.node["features"]).p50 - round_.paced.step.p50 for round_ in rounds]
+    each = _around_ms(rounds)
     return min(each), max(each)
+
+
+def _around_ms(rounds: Sequence[Round]) -> list[float]:
+    return [_features(round_.node["features"]).p50 - round_.paced.step.p50 for round_ in rounds]
 
 
 def over_rounds(rounds: Sequence[Round], of: Callable[[Round], float]) -> float:

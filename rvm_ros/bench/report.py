@@ -96,8 +96,8 @@ def _split(result: Result) -> list[str]:
         ("outside of the node", split.outside, "from process to process, twice, with both executors"),
         ("**publish to features received**", split.total, "the sum"),
         ("engine step alone", split.engine, "at the camera's rate, in a process of its own"),
-        ("**ROS and the rest**", split.around, "the difference"),
-        ("the same beside the node's own step", split.total - split.stages["engine"], "the machine's noise hits both"),
+        ("**ROS and the rest**", split.around, "the difference, within each round"),
+        ("the same beside the step in the node", split.beside, "the difference, of the same frames"),
         ("relay without an engine", split.relay, "what ROS alone costs here"),
     ]
     return ["| | ms | what it is |", "|---|---|---|", *(f"| {name} | {ms:.2f} | {what} |" for name, ms, what in rows)]
