@@ -64,6 +64,7 @@ class PerceptionNode(LifecycleNode):
         self.ports: dict[str, CameraPort] = {}
         self.failure = ""
         """The traceback of what ended processing; empty where nothing did."""
+        self._asked: Services | None = None
         self._failed_worker: Worker | None = None
         self._set: set[str] = set()
         # They let other threads hand over to the executor, where all that changes the node belongs.
@@ -127,7 +128,8 @@ class PerceptionNode(LifecycleNode):
     def destroy_node(self) -> None:
         """Stop the threads before their publishers go, and let files be written to their end."""
         self._stop()
-        self._asked.finish()
+        if self._asked is not None:  # A constructor that fails leaves a node that is destroyed, too.
+            self._asked.finish()
         super().destroy_node()
 
     def values(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def clock(client):
 
     def set_clock(node, seconds: float) -> None:
         message = Clock()
-        message.clock.sec, message.clock.nanosec = int(seconds), round(seconds % 1 * 1e9)
+        message.clock.sec, message.clock.nanosec = divmod(round(seconds * 1e9), 10**9)
 
         def arrived() -> bool:
             publisher.publish(message)

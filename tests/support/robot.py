@@ -13,6 +13,7 @@ from std_srvs.srv import Trigger
 
 from rvm_ros.outgoing import array_to_image, msg_to_features
 from rvm_ros.perception_node import PerceptionNode
+from rvm_ros.stamps import set_stamp
 
 OUTPUTS = ("features", "segmentation", "pca")
 
@@ -43,7 +44,7 @@ class Robot:
         """Send a frame as the camera would, by default the first one."""
         pixels = np.random.default_rng(seed).integers(0, 256, (60, 70, 3), np.uint8)
         message = array_to_image(pixels, Header(), "rgb8")
-        message.header.stamp.sec, message.header.stamp.nanosec = int(stamp_s), round(stamp_s % 1 * 1e9)
+        set_stamp(message, round(stamp_s * 1e9))
         self.node._on_image(camera or self.node.cameras[0], message)
 
     def see(self, stamp_s: float, seed: int, camera: str = "") -> dict[str, np.ndarray]:
