@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import signal
@@ -151,6 +152,9 @@ class NodeProcess:
 @pytest.fixture
 def start_node(tmp_path):
     """Function starting a node: module and parameters by name."""
+    # The services of a lifecycle node that was in this process live until it is collected, answer nothing, and have the
+    # names of the one that is started here.
+    gc.collect()
     started: list[NodeProcess] = []
 
     def start(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import signal
 import time
 
@@ -228,16 +229,17 @@ def test_every_engine_that_a_cpu_runs_is_exported_from_one_checkpoint_and_runs_i
         assert change(client, Transition.TRANSITION_CLEANUP)
 
 
-def test_bgr_with_row_padding_gives_the_same_features_as_rgb(client, start_node, parameters, expected):
-    start_node(NODE, {**parameters, "autostart": "true"})
-    camera = Camera(client).connect()
+def close_to(got: np.ndarray, expected: torch.Tensor) -> None:
+    np.testing.assert_allclose(got.reshape(6, 24), expected[1:].numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_bgr_with_row_padding_gives_the_same_features_as_rgb(robot, expected):
     frame = random_frames(1)[0]
     padded = np.zeros((60, 70 * 3 + 14), np.uint8)
     padded[:, : 70 * 3] = frame[..., ::-1].reshape(60, -1)
     message = image(padded, 5.0, "bgr8")
     message.width = 70
-    got = torch.from_numpy(msg_to_features(camera.send(message)["features"]).copy())
-    torch.testing.assert_close(got, expected([frame])[0][1:].reshape(2, 3, 24), rtol=1e-4, atol=1e-5)
+    close_to(robot().show(message)["features"], expected([frame])[0])
 
 
 def test_compressed_images_are_decoded(client, start_node, parameters, expected):
@@ -248,56 +250,41 @@ def test_compressed_images_are_decoded(client, start_node, parameters, expected)
     torch.testing.assert_close(got, expected([frame])[0][1:].reshape(2, 3, 24), rtol=1e-4, atol=1e-5)
 
 
-def test_a_malformed_image_is_refused_and_the_next_good_one_processed(client, start_node, parameters, expected):
-    node = start_node(NODE, {**parameters, "autostart": "true"})
-    camera = Camera(client).connect()
-    frames = random_frames(2)
-    camera.send(image(frames[0], 1.0))
+def test_a_malformed_image_is_refused_and_the_next_good_one_processed(robot, expected, capfd):
+    node, frames = robot(), random_frames(2)
+    node.show(image(frames[0], 1.0))
     broken = image(frames[0], 1.1)
     broken.data = broken.data[:100]
-    camera.received["features"].clear()
-    camera.publisher.publish(broken)
-    client.wait_for(lambda: "image refused" in node.log, "the refusal in the log")
-    assert "100" in next(line for line in node.log.splitlines() if "image refused" in line)
-    got = torch.from_numpy(msg_to_features(camera.send(image(frames[1], 1.2))["features"]).copy())
-    torch.testing.assert_close(got, expected(frames)[1][1:].reshape(2, 3, 24), rtol=1e-4, atol=1e-5)
-    assert len(camera.received["features"]) == 1
+    node.node._on_image("camera", broken)
+    assert "image refused: got 100 bytes of data" in capfd.readouterr().err
+    close_to(node.show(image(frames[1], 1.2))["features"], expected(frames)[1])
+    assert len(node.outputs["camera"]["features"]) == 1
 
 
-def test_time_running_back_resets_the_state_and_a_repeated_frame_is_skipped(client, start_node, parameters, expected):
-    start_node(NODE, {**parameters, "autostart": "true"})
-    camera = Camera(client).connect()
-    frames = random_frames(3)
-    camera.send(image(frames[0], 10.0))
-    camera.send(image(frames[1], 10.1))
-    camera.received["features"].clear()
-    camera.publisher.publish(image(frames[1], 10.1))
-    client.spin_for(0.5)
-    assert camera.received["features"] == []
-    got = torch.from_numpy(msg_to_features(camera.send(image(frames[2], 3.0))["features"]).copy())
-    torch.testing.assert_close(got, expected([frames[2]])[0][1:].reshape(2, 3, 24), rtol=1e-4, atol=1e-5)
+def test_time_running_back_resets_the_state_and_a_repeated_frame_is_skipped(robot, expected):
+    node, frames = robot(), random_frames(3)
+    node.show(image(frames[0], 10.0))
+    node.show(image(frames[1], 10.1))
+    node.outputs["camera"]["features"].clear()
+    node.node._on_image("camera", image(frames[1], 10.1))
+    node.client.spin_for(0.3)
+    assert node.outputs["camera"]["features"] == []
+    close_to(node.show(image(frames[2], 3.0))["features"], expected([frames[2]])[0])
 
 
-def test_reset_service_starts_the_state_anew(client, start_node, parameters, expected):
-    start_node(NODE, {**parameters, "autostart": "true"})
-    camera = Camera(client).connect()
-    frames = random_frames(2)
-    camera.send(image(frames[0], 10.0))
-    assert client.call(Trigger, "/perception/reset_state", Trigger.Request()).success
-    got = torch.from_numpy(msg_to_features(camera.send(image(frames[1], 10.1))["features"]).copy())
-    torch.testing.assert_close(got, expected([frames[1]])[0][1:].reshape(2, 3, 24), rtol=1e-4, atol=1e-5)
+def test_reset_service_starts_the_state_anew(robot, expected):
+    node, frames = robot(), random_frames(2)
+    node.show(image(frames[0], 10.0))
+    assert node.ask("reset_state").success
+    close_to(node.show(image(frames[1], 10.1))["features"], expected([frames[1]])[0])
 
 
-def test_two_cameras_keep_their_own_states(client, start_node, parameters, expected):
-    start_node(NODE, {**parameters, "autostart": "true", "cameras": "[front, rear]"})
-    front, rear = Camera(client, "front").connect(), Camera(client, "rear").connect()
-    frames = random_frames(4)
-    front.send(image(frames[0], 1.0))
-    rear.send(image(frames[1], 7.0))
-    got_front = torch.from_numpy(msg_to_features(front.send(image(frames[2], 1.1))["features"]).copy())
-    got_rear = torch.from_numpy(msg_to_features(rear.send(image(frames[3], 7.1))["features"]).copy())
-    for got, past in ((got_front, [frames[0], frames[2]]), (got_rear, [frames[1], frames[3]])):
-        torch.testing.assert_close(got, expected(past)[1][1:].reshape(2, 3, 24), rtol=1e-4, atol=1e-5)
+def test_two_cameras_keep_their_own_states(robot, expected):
+    node, frames = robot(cameras=["front", "rear"]), random_frames(4)
+    node.show(image(frames[0], 1.0), "front")
+    node.show(image(frames[1], 7.0), "rear")
+    close_to(node.show(image(frames[2], 1.1), "front")["features"], expected([frames[0], frames[2]])[1])
+    close_to(node.show(image(frames[3], 7.1), "rear")["features"], expected([frames[1], frames[3]])[1])
 
 
 def test_labels_are_latched_with_names_and_colours(client, start_node, parameters):
@@ -344,34 +331,55 @@ def test_diagnostics_tell_rates_weights_and_refusals(client, start_node, paramet
     ("change_parameters", "reason"),
     [
         ({"model": "/nowhere/model.npz"}, "got '/nowhere/model.npz', which is no file"),
-        ({"image_size": "[30, 48]"}, "got 30x48, expected height and width to be multiples of the patch size 16"),
+        ({"image_size": [30, 48]}, "got 30x48, expected height and width to be multiples of the patch size 16"),
         ({"engine": "/nowhere/engine"}, "engine: no folder at /nowhere/engine; make one with `rvm export`"),
         ({"device": "tpu"}, "device: got 'tpu', expected cpu, cuda or cuda:N"),
         ({"camera.topic": "/front camera/image"}, "front camera"),
     ],
 )
-def test_configure_fails_with_the_reason_and_the_node_lives_on(
-    client, start_node, parameters, change_parameters, reason
+def test_configure_fails_with_the_reason_and_the_node_can_be_configured_again(
+    ros, parameters, capfd, change_parameters, reason
 ):
-    node = start_node(NODE, {**parameters, **change_parameters})
-    assert not change(client, Transition.TRANSITION_CONFIGURE)
-    assert state(client) == "unconfigured"
-    assert reason in node.log
+    given = {"model": str(parameters["model"]), "image_size": [32, 48], "engine": "torch", "threads": 1}
+    node = made({**given, **change_parameters})
+    before = torch.get_num_threads()
+    try:
+        assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+        assert reason in capfd.readouterr().err
+        name = next(iter(change_parameters))
+        good = given.get(name, {"engine": "torch", "device": "cpu", "camera.topic": "image"}.get(name))
+        assert node.set_parameters([Parameter(name, value=good)])[0].successful
+        assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    finally:
+        node.destroy_node()
+        torch.set_num_threads(before)
+
+
+def made(values: dict[str, object]) -> PerceptionNode:
+    return PerceptionNode(parameter_overrides=[Parameter(name, value=value) for name, value in values.items()])
+
+
+OUT_OF_RANGE = [
+    ({"clusters": 1}, "Parameter clusters out of range. Min: 2"),
+    ({"image_size": [32]}, "image_size: got 1 items, expected 2"),
+    ({"cameras": ["a", "a"]}, "expected at least one name and each once"),
+    ({"cameras": ["front camera"]}, "got 'front camera'"),
+    ({"camera.transport": "theora"}, "camera.transport: got 'theora', expected one of raw, compressed"),
+]
+
+
+@pytest.mark.parametrize(("values", "reason"), OUT_OF_RANGE)
+def test_a_value_out_of_range_is_refused_at_the_start(ros, values, reason):
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        made(values)
 
 
 @pytest.mark.parametrize(
-    ("change_parameters", "reason"),
-    [
-        ({"clusters": 1}, "clusters"),
-        ({"image_size": "[32]"}, "image_size: got 1 items, expected 2"),
-        ({"cameras": "[a, a]"}, "expected at least one name and each once"),
-        ({"cameras": "[]"}, "cameras: got no value, expected one like ['camera']"),
-        ({"cameras": "['front camera']"}, "got 'front camera'"),
-        ({"camera.transport": "theora"}, "camera.transport: got 'theora', expected one of raw, compressed"),
-    ],
+    ("words", "reason"),
+    [({"clusters": 1}, "clusters"), ({"cameras": "[]"}, "cameras: got no value, expected one like ['camera']")],
 )
-def test_a_value_out_of_range_is_refused_at_the_start(start_node, parameters, change_parameters, reason):
-    node = start_node(NODE, {**parameters, **change_parameters})
+def test_a_process_whose_parameters_are_refused_ends_with_the_reason(start_node, parameters, words, reason):
+    node = start_node(NODE, {**parameters, **words})
     assert node.process.wait(timeout=30) == 1
     assert reason in node.log
     assert "Traceback" not in node.log

@@ -42,17 +42,18 @@ class Robot:
 
     def send(self, stamp_s: float, seed: int, camera: str = "") -> None:
         """Send a frame as the camera would, by default the first one."""
-        pixels = np.random.default_rng(seed).integers(0, 256, (60, 70, 3), np.uint8)
-        message = array_to_image(pixels, Header(), "rgb8")
-        set_stamp(message, round(stamp_s * 1e9))
-        self.node._on_image(camera or self.node.cameras[0], message)
+        self.node._on_image(camera or self.node.cameras[0], _noise(stamp_s, seed))
 
     def see(self, stamp_s: float, seed: int, camera: str = "") -> dict[str, np.ndarray]:
         """Send a frame, and return what comes of it."""
+        return self.show(_noise(stamp_s, seed), camera)
+
+    def show(self, message: Image, camera: str = "") -> dict[str, np.ndarray]:
+        """Send an image, and return what comes of it."""
         outputs = self.outputs[camera or self.node.cameras[0]]
         for received in outputs.values():
             received.clear()
-        self.send(stamp_s, seed, camera)
+        self.node._on_image(camera or self.node.cameras[0], message)
         self.client.wait_for(lambda: all(outputs.values()), "outputs")
         result = {name: np.array(received[-1].data) for name, received in outputs.items()}
         result["features"] = msg_to_features(outputs["features"][-1]).copy()
@@ -76,3 +77,10 @@ class Robot:
     def wait_for_status(self, condition) -> dict:
         self.client.wait_for(lambda: self.status and condition(self.told()), "the status")
         return self.told()
+
+
+def _noise(stamp_s: float, seed: int) -> Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (60, 70, 3), np.uint8)
+    message = array_to_image(pixels, Header(), "rgb8")
+    set_stamp(message, round(stamp_s * 1e9))
+    return message
