@@ -59,10 +59,12 @@ class Heads:
         self.forgotten = 0
         self.broken = False
         self.gate: threading.Event | None = None
+        self.drawing = threading.Event()
         self.anew: list[str] = []
         self.needs_every_frame = False
 
     def draw(self, image, features, wanted, stamp_ns):
+        self.drawing.set()
         if self.gate is not None:
             assert self.gate.wait(TIMEOUT_S)
         if self.broken:
@@ -332,6 +334,7 @@ def test_pictures_that_take_long_hold_up_neither_their_camera_nor_others(running
         for camera in "ab":
             bench.worker.put(camera, message(1 + 0.1 * index, index))
         until(lambda done=index + 1: all(bench.counts(camera)["processed"] == done for camera in "ab"))
+        assert bench.heads["a"].drawing.wait(TIMEOUT_S)
     until(lambda: 4 in bench.heads["b"].drawn)
     assert bench.heads["a"].drawn == []
     bench.heads["a"].gate.set()
@@ -432,7 +435,7 @@ def test_what_is_done_to_one_cameras_heads_waits_for_its_picture_and_holds_nothi
     bench = running()
     bench.heads["a"].gate = threading.Event()
     bench.worker.put("a", message(1.0, 5))
-    until(lambda: bench.counts("a")["processed"])
+    assert bench.heads["a"].drawing.wait(TIMEOUT_S)
     marked = bench.worker.pictures.between("a", lambda: list(bench.heads["a"].drawn))
     for index in range(5):
         bench.worker.put("b", message(1 + 0.1 * index))
