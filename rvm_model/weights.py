@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from rvm_model.checkpoint import is_trained, load_checkpoint
-from rvm_model.config import PRESETS, preset
+from rvm_model.config import PRESETS, RVMConfig, preset
 from rvm_model.hashing import file_digest
 from rvm_model.rvm import RVM
 
@@ -65,10 +65,14 @@ def load_weights(name: str) -> tuple[RVM, WeightsInfo]:
     if not name.startswith(UNTRAINED):
         return load_checkpoint(weights_path(name)), info
     preset_name, seed = _untrained(name)
+    return seeded(preset(preset_name), seed).eval(), info
+
+
+def seeded(config: RVMConfig, seed: int) -> RVM:
+    """A network with random weights, the same for the same seed; torch's own random numbers go on as they were."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = RVM(preset(preset_name))
-    return model.eval(), info
+        return RVM(config)
 
 
 def weights_info(name: str) -> WeightsInfo:

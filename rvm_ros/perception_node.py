@@ -64,7 +64,7 @@ class PerceptionNode(LifecycleNode):
         self.ports: dict[str, CameraPort] = {}
         self.failure = ""
         """The traceback of what ended processing; empty where nothing did."""
-        self._asked: Services | None = None
+        self._answers = Services(self)  # Before what may raise: a node that was not made whole is destroyed, too.
         self._failed_worker: Worker | None = None
         self._set: set[str] = set()
         # They let other threads hand over to the executor, where all that changes the node belongs.
@@ -80,7 +80,6 @@ class PerceptionNode(LifecycleNode):
             meant = f"; did you mean {like}?" if like else ""
             self.get_logger().warning(f"parameter {name}: there is none of this name, so it does nothing{meant}")
         self.reload = Reload(self)
-        self._asked = Services(self)
         self._jumps = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
             post_callback=self._on_clock_jump,
@@ -128,8 +127,7 @@ class PerceptionNode(LifecycleNode):
     def destroy_node(self) -> None:
         """Stop the threads before their publishers go, and let files be written to their end."""
         self._stop()
-        if self._asked is not None:  # A constructor that fails leaves a node that is destroyed, too.
-            self._asked.finish()
+        self._answers.finish()
         super().destroy_node()
 
     def values(self) -> dict[str, Any]:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
-import torch
-
-from rvm_model import RVM, RVMConfig, preset, save_checkpoint
-from rvm_model.weights import cache_dir
+from rvm_model import RVMConfig, preset, save_checkpoint
+from rvm_model.weights import cache_dir, seeded
 
 SMALL = preset("rvm_small16_256")
 SHALLOW = RVMConfig(
@@ -34,11 +31,6 @@ def shallow_weights() -> Path:
     digest = hashlib.sha256(json.dumps(SHALLOW.to_dict()).encode()).hexdigest()[:16]
     path = cache_dir() / f"bench-shallow-{digest}.safetensors"
     if not path.exists():
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            network = RVM(SHALLOW)
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f"unfinished-{os.getpid()}-{path.name}")
-        save_checkpoint(network, unfinished, trained=False)
-        unfinished.replace(path)
+        save_checkpoint(seeded(SHALLOW, 0), path, trained=False)
     return path

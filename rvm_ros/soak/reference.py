@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from rvm_model import RVM, RVMConfig, save_checkpoint
+from rvm_model import RVMConfig, save_checkpoint
 from rvm_model.engines import CameraStates, choose_engine
 from rvm_model.preprocess import preprocess
+from rvm_model.weights import seeded
 from rvm_ros.images import RgbArray
 
 SIZE = 32, 48
@@ -33,9 +33,7 @@ RELATIVE, ABSOLUTE = 1e-4, 1e-5
 
 def write_network(path: Path, seed: int) -> None:
     """Write an untrained network of NETWORK's sizes as a checkpoint."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        save_checkpoint(RVM(NETWORK), path)
+    save_checkpoint(seeded(NETWORK, seed), path)
 
 
 class Reference:

@@ -267,7 +267,7 @@ def test_time_running_back_resets_the_state_and_a_repeated_frame_is_skipped(robo
     node.show(image(frames[1], 10.1))
     node.outputs["camera"]["features"].clear()
     node.node._on_image("camera", image(frames[1], 10.1))
-    node.client.spin_for(0.3)
+    node.client.spin_for(0.5)
     assert node.outputs["camera"]["features"] == []
     close_to(node.show(image(frames[2], 3.0))["features"], expected([frames[2]])[0])
 

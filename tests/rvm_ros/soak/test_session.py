@@ -17,10 +17,10 @@ pytestmark = pytest.mark.ros
 
 @pytest.mark.slow
 def test_a_node_stands_hostile_messages_of_every_kind(tmp_path):
-    report = run(SoakOptions(hostile=1000, steady=0, flood=200, prompts=80, ends=0, show=False))
+    report = run(SoakOptions(hostile=1500, steady=0, flood=300, prompts=120, ends=0, show=False))
     assert report.holds, report.summary()
-    assert report.figures[f"{exact.HOSTILE}: hostile messages"] >= 1000
-    assert report.figures[f"{exact.HOSTILE}: frames taken in"] >= 1000
+    assert report.figures[f"{exact.HOSTILE}: hostile messages"] >= 1500
+    assert report.figures[f"{exact.HOSTILE}: frames taken in"] >= 1500
     report.write(tmp_path / "report.json")
     assert json.loads((tmp_path / "report.json").read_text())["holds"]
 
