@@ -22,13 +22,11 @@ from rvm_model.heads.pca import PCAConfig, PCAState, StreamingPCA
 from rvm_model.heads.pictures import enlarge
 from rvm_model.heads.propagation import PropagationConfig
 from rvm_model.heads.readout import Readout
+from rvm_model.messages.judge import OTHER_CAMERA
 from rvm_model.preprocess import as_tensor, resize
 from rvm_model.prompt import Prompt, Seen
 from rvm_model.segmentation import SOURCES, LabelTable, Objects, Segments, Source, sources, values_of
 from rvm_model.snapshot import Remembered, SnapshotError, put_together, take_apart
-
-OTHER_CAMERA = "frame_id changed"
-"""The reason of a reset after which nothing that was followed means anything."""
 
 
 @dataclass(frozen=True)

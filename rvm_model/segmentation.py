@@ -49,6 +49,14 @@ class LabelTable:
     unlabelled: int
     """The value of pixels without a label: 255, or 65535 above 254 labels."""
 
+    def described(self) -> dict[str, object]:
+        """What the `labels` topic says, as JSON has it."""
+        labels = [
+            {"id": label.id, "name": label.name, "color": "#{:02x}{:02x}{:02x}".format(*label.colour)}
+            for label in self.labels
+        ]
+        return {"source": self.source, "unlabelled": self.unlabelled, "labels": labels}
+
 
 @dataclass(frozen=True)
 class Segments:

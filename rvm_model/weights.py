@@ -26,6 +26,8 @@ RELEASED: dict[str, str] = {
 
 UNTRAINED = "untrained:"
 """Prefix of a specification for seeded random weights: `untrained:PRESET` or `untrained:PRESET:SEED`."""
+DEFAULT_MODEL = f"{UNTRAINED}rvm_small16_256"
+"""What runs where nobody chose."""
 
 
 @dataclass(frozen=True)

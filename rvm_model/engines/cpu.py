@@ -1,9 +1,11 @@
-"""What 8-bit engines ask of a CPU."""
+"""What computes here, and what 8-bit engines ask of a CPU."""
 
 from __future__ import annotations
 
 import platform
 from pathlib import Path
+
+import torch
 
 from rvm_model.engines.manifest import EngineError
 
@@ -32,8 +34,19 @@ def adds_in_32_bits() -> bool:
     return platform.machine() not in ("x86_64", "AMD64") or not flags or bool(flags & _DOT_PRODUCTS)
 
 
+def processor(device: str) -> str:
+    """Name of what computes on a device: the GPU's, or the CPU's as far as the system tells it."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    names = [line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
 def cpu_flags() -> set[str]:
     """Names of the processor's features; empty where the system does not tell them so simply."""
+    return next((set(line.partition(":")[2].split()) for line in _cpuinfo() if line.startswith("flags")), set())
+
+
+def _cpuinfo() -> list[str]:
     path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    return next((set(line.partition(":")[2].split()) for line in lines if line.startswith("flags")), set())
+    return path.read_text().splitlines() if path.exists() else []

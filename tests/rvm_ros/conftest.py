@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import av
-import numpy as np
 import pytest
 import torch
 
@@ -38,24 +36,6 @@ def tiny_checkpoint(tmp_path_factory) -> Path:
     path: Path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     write_network(path, seed=0)
     return path
-
-
-@pytest.fixture
-def make_video(tmp_path):
-    """Function writing a video whose frames are grey 10, 20, 30, ... and returning its path."""
-
-    def make(count: int, fps: int = 25, height: int = 48, width: int = 64, gop: int = 30) -> Path:
-        path = tmp_path / "video.mp4"
-        with av.open(str(path), "w") as container:
-            stream = container.add_stream("libx264", rate=fps, options={"crf": "5", "g": str(gop)})
-            stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
-            for index in range(count):
-                pixels = np.full((height, width, 3), 10 * (index % 25 + 1), np.uint8)
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-            container.mux(stream.encode(None))
-        return path
-
-    return make
 
 
 class Client:

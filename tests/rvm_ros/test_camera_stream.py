@@ -9,9 +9,10 @@ import torch
 
 pytest.importorskip("rclpy")
 
+from rvm_model.messages.image_headers import ImageError
+from rvm_model.messages.judge import Due
 from rvm_ros import camera_stream
-from rvm_ros.camera_stream import CameraStream, Due, StreamSettings
-from rvm_ros.image_headers import ImageError
+from rvm_ros.camera_stream import CameraStream, StreamSettings
 
 pytestmark = pytest.mark.ros
 
@@ -44,7 +45,9 @@ class Bench:
         )
 
     def set(self, **settings) -> None:
-        self.stream.settings = dataclasses.replace(self.stream.settings, **settings)
+        before = self.stream.settings
+        rules = {name: settings.pop(name) for name in ("max_gap_s", "on_gap") if name in settings}
+        self.stream.settings = dataclasses.replace(before, rules=dataclasses.replace(before.rules, **rules), **settings)
 
     def pass_through(self, message):
         """What comes of a message that is taken at once."""

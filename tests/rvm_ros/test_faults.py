@@ -37,8 +37,8 @@ from std_srvs.srv import Trigger
 
 from rvm_model.engines import EngineManifest, cuda
 from rvm_model.engines.manifest import MANIFEST, Gpu
+from rvm_model.messages.feature_maps import msg_to_features
 from rvm_model.snapshot import load_snapshot
-from rvm_ros.outgoing import msg_to_features
 from rvm_ros.perception_node import PerceptionNode
 from rvm_ros.process import GRACE_S
 from rvm_training.export.build import export

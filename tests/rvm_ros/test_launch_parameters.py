@@ -1,8 +1,10 @@
 """Arguments of the launch file and cameras of the parameter file, together."""
 
+from datetime import datetime
+
 import pytest
 
-from rvm_ros.launch_parameters import node_parameters
+from rvm_ros.launch_parameters import node_parameters, recorder_parameters, rosbag2_command
 
 
 def given(**arguments):
@@ -53,3 +55,30 @@ def test_a_files_one_camera_keeps_its_name():
 def test_cameras_of_the_file_are_never_dropped_unsaid(cameras, arguments):
     with pytest.raises(ValueError, match="image and camera are for one camera.*in p.yaml; set the topics in that file"):
         node_parameters(given(**arguments), file_with(*cameras))
+
+
+def recorded(**arguments):
+    empty = dict.fromkeys(("namespace", "folder", "features", "every_n", "keep_s", "buffer_mb"), "")
+    return {**empty, "perception": "perception", "record": "true", "images": "/i", **arguments}
+
+
+def test_a_recorder_is_given_what_was_given():
+    assert recorder_parameters(recorded()) == {"perception": "perception", "record": True}
+    given = recorder_parameters(recorded(folder="/b", features="int8", every_n="3", keep_s="5", record="false"))
+    assert given == {
+        "perception": "perception", "folder": "/b", "features": "int8", "every_n": 3, "keep_s": 5.0, "record": False,
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="every_n: got 'x', expected a number"):
+        recorder_parameters(recorded(every_n="x"))
+
+
+def test_rosbag2_records_the_same_topics_and_is_not_asked_for_what_it_cannot():
+    now = datetime(2026, 11, 22, 9, 30, 5)
+    outputs = "(features|segmentation|labels|status)"
+    assert rosbag2_command(recorded(), now)[-2:] == ["--regex", f"/perception/[^/]+/{outputs}|/i"]
+    command = rosbag2_command(recorded(namespace="/robot", folder="/bags"), now)
+    assert command[:7] == ["ros2", "bag", "record", "--storage", "mcap", "--output", "/bags/rvm_2026_11_22-09_30_05"]
+    assert command[-1] == f"/robot/perception/[^/]+/{outputs}|/i"
+    for arguments, told in (({"features": "int8"}, "features"), ({"record": "false"}, "record")):
+        with pytest.raises(ValueError, match=f"rosbag2 with {told}, which only feature_recorder has"):
+            rosbag2_command(recorded(**arguments), now)

@@ -14,7 +14,8 @@ from lifecycle_msgs.srv import ChangeState
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from rvm_ros.outgoing import array_to_image, msg_to_features
+from rvm_model.messages.feature_maps import msg_to_features
+from rvm_ros.outgoing import array_to_image
 from rvm_ros.perception_container import main
 
 pytestmark = pytest.mark.ros

@@ -33,11 +33,11 @@ from rvm_model import load_checkpoint
 from rvm_model.engines import TorchEngine, load_engine
 from rvm_model.engines.cpu import adds_in_32_bits
 from rvm_model.engines.manifest import RESTS
+from rvm_model.messages.feature_maps import msg_to_features
 from rvm_model.perception import Perception
 from rvm_model.preprocess import preprocess
 from rvm_model.weights import WeightsInfo
 from rvm_ros.loading import THREADS
-from rvm_ros.outgoing import msg_to_features
 from rvm_ros.perception_node import PerceptionNode
 from rvm_training.export.build import export
 
@@ -196,6 +196,7 @@ def test_one_parameter_changes_the_engine_and_not_the_features(client, start_nod
     assert f"engine: {kind} fp32 on cpu" in node.log
 
 
+@pytest.mark.slow
 def test_every_engine_that_a_cpu_runs_is_exported_from_one_checkpoint_and_runs_in_the_live_node(
     client, start_node, parameters, tiny_checkpoint, tmp_path
 ):

@@ -240,8 +240,8 @@ def test_parameters_that_are_live_change_what_runs(robot):
     results = node.node.set_parameters([Parameter(name, value=value) for name, value in values.items()])
     assert all(result.successful for result in results)
     stream = node.node.worker.streams["camera"]
-    node.client.wait_for(lambda: stream.settings.on_gap == "continue", "the new settings")
-    assert (stream.settings.max_gap_s, stream.settings.max_rate_hz) == (5.0, 2.0)
+    node.client.wait_for(lambda: stream.settings.rules.on_gap == "continue", "the new settings")
+    assert (stream.settings.rules.max_gap_s, stream.settings.max_rate_hz) == (5.0, 2.0)
     node.see(12.0, 1)
     assert node.outputs["camera"]["pca"][-1].height == 30
     assert node.node.worker.perception("camera").states.age("camera") == 2

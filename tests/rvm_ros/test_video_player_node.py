@@ -13,7 +13,7 @@ pytest.importorskip("rclpy")
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
-from rvm_ros.images import compressed_to_array, image_to_array
+from rvm_model.messages.images import compressed_to_array, image_to_array
 
 pytestmark = pytest.mark.ros
 

@@ -13,8 +13,9 @@ import torch
 pytest.importorskip("rclpy")
 
 from rvm_model.camera_heads import Wanted
+from rvm_model.messages.judge import Due
 from rvm_model.snapshot import CameraSnapshot
-from rvm_ros.camera_stream import Due, Frame, StreamSettings
+from rvm_ros.camera_stream import Frame, StreamSettings
 from rvm_ros.worker import FAILURES, Worker, WorkerSettings
 
 pytestmark = pytest.mark.ros

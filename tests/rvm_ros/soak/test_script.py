@@ -10,7 +10,7 @@ pytest.importorskip("rclpy")
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
-from rvm_ros.images import ImageError, compressed_to_array, image_to_array
+from rvm_model.messages.images import ImageError, compressed_to_array, image_to_array
 from rvm_ros.soak.kinds import MAX_PIXELS, Fate, Kind
 from rvm_ros.soak.prompts import KINDS as PROMPTS
 from rvm_ros.soak.script import JPEG_CAMERA, RAW_CAMERA, STAMPS, Script, kinds, told

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from rvm_ros.frame_source import ImageFolder, SourceError, VideoFile, open_source
+from rvm_model.frame_source import ImageFiles, SourceError, VideoFile, open_source
 
 
 def greys(source) -> list[int]:
@@ -51,7 +51,7 @@ def test_an_unreadable_image_of_a_folder_is_skipped_and_its_time_passes(tmp_path
     for name in ("a.png", "c.png"):
         cv2.imwrite(str(tmp_path / name), np.zeros((4, 4, 3), np.uint8))
     (tmp_path / "b.png").write_bytes(b"broken")
-    source = ImageFolder(tmp_path, 10)
+    source = ImageFiles.of_folder(tmp_path, 10)
     assert [frame.time_s for frame in source] == pytest.approx([0, 0.2])
     assert source.skipped == 1
     assert "b.png" in caplog.text

@@ -7,12 +7,9 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from plain_messages import Image
 
-pytest.importorskip("sensor_msgs.msg")
-
-from sensor_msgs.msg import Image
-
-from rvm_ros.images import ENCODINGS, ImageError, check_image, image_to_array
+from rvm_model.messages.images import ENCODINGS, ImageError, check_image, image_to_array
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (6, 8, 3), np.uint8)

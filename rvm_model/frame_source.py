@@ -6,7 +6,7 @@ import logging
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,34 +90,51 @@ class VideoFile(FrameSource):
             raise SourceError(f"source: {self.path} cannot be opened as a video: {error}") from error
 
 
-class ImageFolder(FrameSource):
-    """Images of a folder in the natural order of their names (2 before 10), each of its own size."""
+class ImageFiles(FrameSource):
+    """Images in the order given, each of its own size."""
 
-    def __init__(self, path: Path, rate_hz: float) -> None:
-        """List the folder.
+    def __init__(self, paths: Sequence[Path], rate_hz: float) -> None:
+        """List the images.
 
         Args:
-            path: the folder.
+            paths: the files.
             rate_hz: frames per second that the images were taken at.
+        """
+        self.paths = list(paths)
+        self.rate_hz = rate_hz
+
+    @classmethod
+    def of_folder(cls, path: Path, rate_hz: float) -> ImageFiles:
+        """The images of a folder in the natural order of their names (2 before 10).
 
         Raises:
             SourceError: there is no image in it.
         """
-        self.rate_hz = rate_hz
         found = [item for item in path.iterdir() if item.suffix.lower() in IMAGE_SUFFIXES]
-        self.paths = sorted(found, key=lambda item: _natural(item.name))
-        if not self.paths:
+        if not found:
             raise SourceError(f"source: folder {path} has no image; expected files ending in {sorted(IMAGE_SUFFIXES)}")
+        return cls(sorted(found, key=lambda item: natural(item.name)), rate_hz)
 
     def __iter__(self) -> Iterator[Frame]:
         """Read the images; one that cannot be decoded is skipped, counted and logged, and its time passes."""
         for index, path in enumerate(self.paths):
-            bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-            if bgr is None:
+            try:
+                yield Frame(read_image(path), index / self.rate_hz)
+            except SourceError as error:
                 self.skipped += 1
-                logger.warning("%s: cannot be decoded and is skipped (%d so far)", path, self.skipped)
-                continue
-            yield Frame(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8), index / self.rate_hz)
+                logger.warning("%s; it is skipped (%d so far)", error, self.skipped)
+
+
+def read_image(path: Path) -> npt.NDArray[np.uint8]:
+    """Decode an image file to RGB [H, W, 3].
+
+    Raises:
+        SourceError: it cannot be decoded.
+    """
+    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise SourceError(f"{path}: cannot be decoded")
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 class CameraDevice(FrameSource):
@@ -172,7 +189,7 @@ def open_source(source: str, *, folder_rate_hz: float = 30.0) -> FrameSource:
     if not source or not path.exists():
         raise SourceError(f"source: got {source!r}, expected a video file, a folder of images, /dev/videoN or a number")
     if path.is_dir():
-        return ImageFolder(path, folder_rate_hz)
+        return ImageFiles.of_folder(path, folder_rate_hz)
     return CameraDevice(str(path)) if path.is_char_device() else VideoFile(path)
 
 
@@ -184,5 +201,6 @@ def _best_stream(container: av.container.InputContainer, path: Path) -> av.Video
     return stream
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def natural(name: str) -> list[tuple[int, str]]:
+    """By which names sort as people count: 2 before 10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]

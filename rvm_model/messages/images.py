@@ -1,26 +1,24 @@
 """From image messages to uint8 RGB arrays, whatever the encoding; nothing of a message is trusted before it is checked.
 
-The common encodings are decoded here with numpy and OpenCV (see `encodings`). Others go to cv_bridge where it is
-installed: on a ROS 2 machine it is, from PyPI it cannot be. JPEGs are decoded by simplejpeg and not by OpenCV, which
-makes a picture of a damaged one as if nothing were wrong. Both are libjpeg-turbo and give the same pixels.
+The common encodings are decoded here with numpy and OpenCV (see `encodings`). JPEGs are decoded by simplejpeg and not
+by OpenCV, which makes a picture of a damaged one as if nothing were wrong. Both are libjpeg-turbo and give the same
+pixels.
 """
 
 from __future__ import annotations
 
-import functools
-import importlib
 import re
+from collections.abc import Callable
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import simplejpeg  # type: ignore[import-untyped]  # It ships no py.typed.
-from sensor_msgs.msg import CompressedImage, Image
 
-from rvm_ros.encodings import ENCODINGS, RgbArray, check_layout, decode
-from rvm_ros.image_headers import JPEG_END, JPEG_SIGNATURE, ImageError, compressed_size
-from rvm_ros.png_chunks import picture_chunks
+from rvm_model.messages.encodings import ENCODINGS, RgbArray, check_layout, decode
+from rvm_model.messages.image_headers import JPEG_END, JPEG_SIGNATURE, ImageError, compressed_size
+from rvm_model.messages.png_chunks import picture_chunks
 
 __all__ = [
     "ENCODINGS",
@@ -42,8 +40,15 @@ with up to ten, and the pictures are whole."""
 _EXTRA_BYTES = re.compile(r"(\d+) extraneous bytes before marker 0xd[0-79]")
 """libjpeg's warning of them."""
 
+Others = Callable[[str], Callable[[Any], RgbArray]]
+"""Gives the decoder of an encoding that is not known here, or raises ImageError where there is none."""
 
-def image_to_array(message: Image, *, max_pixels: int = MAX_PIXELS) -> RgbArray:
+
+def _none_other(encoding: str) -> Callable[[Any], RgbArray]:
+    raise ImageError(f"got encoding {encoding!r}, expected one of {', '.join(ENCODINGS)}")
+
+
+def image_to_array(message: Any, *, max_pixels: int = MAX_PIXELS, others: Others = _none_other) -> RgbArray:
     """Decode a raw image.
 
     16-bit images are scaled from their full range to 8 bits, as cv_bridge does. Row padding and big-endian samples are
@@ -51,8 +56,9 @@ def image_to_array(message: Image, *, max_pixels: int = MAX_PIXELS) -> RgbArray:
     is the image's height and `step` the bytes of a luma row; the chroma rows follow the luma rows.
 
     Args:
-        message: the image.
+        message: the image, with the fields of sensor_msgs/Image.
         max_pixels: images with more are refused.
+        others: knows more encodings.
 
     Returns:
         uint8 RGB [height, width, 3]; for `rgb8` without padding a view of the message's data, else a new array.
@@ -61,15 +67,15 @@ def image_to_array(message: Image, *, max_pixels: int = MAX_PIXELS) -> RgbArray:
         ImageError: the message contradicts itself, is too large, holds depth or the like instead of colours, or has an
             encoding that nothing here can decode.
     """
-    check_image(message, max_pixels=max_pixels)
+    check_image(message, max_pixels=max_pixels, others=others)
     if message.encoding not in ENCODINGS:
-        return _by_cv_bridge(message)
+        return others(message.encoding)(message)
     pixels = decode(message)
     # Scaled after the conversion: a Bayer pattern is interpolated at full depth.
     return pixels if pixels.dtype == np.uint8 else _to_8_bits(pixels)
 
 
-def check_image(message: Image, *, max_pixels: int = MAX_PIXELS) -> None:
+def check_image(message: Any, *, max_pixels: int = MAX_PIXELS, others: Others = _none_other) -> None:
     """Check what a raw image says of itself; no pixel is looked at.
 
     Raises:
@@ -78,10 +84,10 @@ def check_image(message: Image, *, max_pixels: int = MAX_PIXELS) -> None:
     _check_size(message.height, message.width, max_pixels)
     check_layout(message)
     if message.encoding not in ENCODINGS:
-        _bridge_for(message.encoding)
+        others(message.encoding)
 
 
-def compressed_to_array(message: CompressedImage, *, max_pixels: int = MAX_PIXELS) -> RgbArray:
+def compressed_to_array(message: Any, *, max_pixels: int = MAX_PIXELS) -> RgbArray:
     """Decode a JPEG or PNG image.
 
     The size is read from the file's header and checked before anything is decoded, so that a small message cannot
@@ -94,8 +100,8 @@ def compressed_to_array(message: CompressedImage, *, max_pixels: int = MAX_PIXEL
     Up to MAX_EXTRA_BYTES too many before a marker are no damage.
 
     Args:
-        message: the image; its bytes, not its `format`, say what it is. Bytes after its end are left alone, and a JPEG
-            may lack its end marker, as some UVC cameras send it.
+        message: the image, with the fields of sensor_msgs/CompressedImage; its bytes, not its `format`, say what it is.
+            Bytes after its end are left alone, and a JPEG may lack its end marker, as some UVC cameras send it.
         max_pixels: images with more are refused.
 
     Returns:
@@ -110,7 +116,7 @@ def compressed_to_array(message: CompressedImage, *, max_pixels: int = MAX_PIXEL
     return _decode_png(data, message.format, height, width)
 
 
-def check_compressed(message: CompressedImage, *, max_pixels: int = MAX_PIXELS) -> None:
+def check_compressed(message: Any, *, max_pixels: int = MAX_PIXELS) -> None:
     """Check what a compressed image says of itself; nothing is decoded.
 
     Raises:
@@ -119,7 +125,7 @@ def check_compressed(message: CompressedImage, *, max_pixels: int = MAX_PIXELS) 
     _checked(message, max_pixels)
 
 
-def _checked(message: CompressedImage, max_pixels: int) -> tuple[bytes, int, int]:
+def _checked(message: Any, max_pixels: int) -> tuple[bytes, int, int]:
     data = bytes(message.data)
     height, width = compressed_size(data, message.format)
     _check_size(height, width, max_pixels)
@@ -174,32 +180,3 @@ def _check_size(height: int, width: int, max_pixels: int) -> None:
 def _to_8_bits(image: npt.NDArray[Any]) -> RgbArray:
     # round(x * 255 / 65535), as cv_bridge scales.
     return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
-def _bridge_for(encoding: str) -> Any:
-    """cv_bridge's converter, which may know an encoding that is not known here."""
-    bridge, remedy = _cv_bridge()
-    if bridge is None:
-        raise ImageError(f"got encoding {encoding!r}, expected one of {', '.join(ENCODINGS)}; {remedy}")
-    return bridge
-
-
-def _by_cv_bridge(message: Image) -> RgbArray:
-    bridge = _bridge_for(message.encoding)
-    try:
-        return np.asarray(bridge.imgmsg_to_cv2(message, "rgb8"), np.uint8)
-    except Exception as error:  # Not our code, and whatever it raises is about this one image.
-        raise ImageError(f"got encoding {message.encoding!r}, which cv_bridge refused: {error}") from error
-
-
-@functools.cache
-def _cv_bridge() -> tuple[Any, str]:
-    """cv_bridge's converter, or None and what to do; looked for once, not at every frame."""
-    try:
-        return importlib.import_module("cv_bridge").CvBridge(), ""
-    except ModuleNotFoundError as error:
-        if error.name == "cv_bridge":
-            return None, "or install cv_bridge, which may know it"
-        return None, f"cv_bridge, which may know it, cannot be imported: {error}"
-    except Exception as error:  # On numpy 2, those of older distributions fail in ways of their own.
-        return None, f"cv_bridge, which may know it, cannot be imported: {error}"

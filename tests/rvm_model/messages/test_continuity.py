@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from rvm_ros.continuity import PATIENCE, Continuity, Transition, Verdict
+from rvm_model.messages.continuity import PATIENCE, Continuity, Transition, Verdict
 
 SECOND = 1_000_000_000
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 
-from rvm_ros.image_headers import MAX_SEGMENTS, PNG_SIGNATURE, ImageError
+from rvm_model.messages.image_headers import MAX_SEGMENTS, PNG_SIGNATURE, ImageError
 
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Samples of a pixel by colour type."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from rvm_model.messages.image_headers import ImageError
+
 NANOSECONDS = 1_000_000_000
 """Of a second."""
 
@@ -17,3 +19,17 @@ def stamp_ns(message: Any) -> int:
 def set_stamp(message: Any, nanoseconds: int) -> None:
     """Stamp a message with a header; below zero, the seconds alone are negative."""
     message.header.stamp.sec, message.header.stamp.nanosec = divmod(nanoseconds, NANOSECONDS)
+
+
+def check_stamp(message: Any) -> None:
+    """Check the stamp of an image.
+
+    Raises:
+        ImageError: its nanoseconds are a second or more.
+    """
+    stamp = message.header.stamp
+    if stamp.nanosec >= NANOSECONDS:
+        raise ImageError(
+            f"got {stamp.sec} s and {stamp.nanosec} ns, but the nanoseconds of a stamp are less than {NANOSECONDS}; "
+            "the driver must carry them over to its seconds"
+        )

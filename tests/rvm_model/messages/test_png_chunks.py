@@ -7,10 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-pytest.importorskip("sensor_msgs.msg")
-
-from rvm_ros.image_headers import ImageError
-from rvm_ros.png_chunks import picture_chunks
+from rvm_model.messages.image_headers import ImageError
+from rvm_model.messages.png_chunks import picture_chunks
 
 
 def png(shape=(12, 17, 3), dtype=np.uint8) -> bytes:

@@ -14,9 +14,8 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from sensor_msgs.msg import Image
 
-from rvm_ros.image_headers import ImageError
+from rvm_model.messages.image_headers import ImageError
 
 RgbArray = npt.NDArray[np.uint8]
 
@@ -139,7 +138,7 @@ def _studio_range_to_rgb() -> npt.NDArray[np.float64]:
 _NV24_TO_RGB = _studio_range_to_rgb()
 
 
-def check_layout(message: Image) -> None:
+def check_layout(message: Any) -> None:
     """Check a message's encoding, size, step and data against each other; no pixel is looked at.
 
     An encoding that is not known here passes, unless it is one that holds no colours.
@@ -181,7 +180,7 @@ def check_layout(message: Image) -> None:
         )
 
 
-def decode(message: Image) -> npt.NDArray[Any]:
+def decode(message: Any) -> npt.NDArray[Any]:
     """Decode a message that `check_layout` let pass and whose encoding is one of ENCODINGS.
 
     Returns:

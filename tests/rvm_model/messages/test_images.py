@@ -1,25 +1,26 @@
-"""Compressed images to RGB, damaged ones refused; and cv_bridge for the raw images that nothing here knows."""
+"""Compressed images to RGB, damaged ones refused; and raw images that nothing here knows."""
 
 from __future__ import annotations
 
 import random
 import struct
-import sys
-import types
 import zlib
 
 import cv2
 import numpy as np
 import pytest
 import simplejpeg
+from plain_messages import CompressedImage, Image
 
-pytest.importorskip("sensor_msgs.msg")
-
-from sensor_msgs.msg import CompressedImage, Image
-
-from rvm_ros import images
-from rvm_ros.image_headers import ImageError, compressed_size
-from rvm_ros.images import MAX_EXTRA_BYTES, check_compressed, compressed_to_array, image_to_array
+from rvm_model.messages import images
+from rvm_model.messages.image_headers import ImageError, compressed_size
+from rvm_model.messages.images import (
+    MAX_EXTRA_BYTES,
+    check_compressed,
+    check_image,
+    compressed_to_array,
+    image_to_array,
+)
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (6, 8, 3), np.uint8)
@@ -245,51 +246,24 @@ def test_nothing_but_an_image_error_escapes_from_damaged_compressed_messages():
     assert refused["png"] > 380
 
 
-@pytest.fixture
-def cv_bridge(monkeypatch):
-    """Function that puts a module in place of cv_bridge."""
-    images._cv_bridge.cache_clear()
-    yield lambda module: monkeypatch.setitem(sys.modules, "cv_bridge", module)
-    images._cv_bridge.cache_clear()
-
-
 def of_unknown_encoding() -> Image:
     image = Image(height=6, width=8, encoding="argb8", step=32)
     image.data.frombytes(ALPHA[..., [3, 0, 1, 2]].tobytes())
     return image
 
 
-def fails(*_):
-    raise ImportError("numpy.core.multiarray failed to import")
+def test_an_encoding_that_nothing_knows_is_refused_when_its_header_is_checked():
+    for function in (check_image, image_to_array):
+        with pytest.raises(ImageError, match="got encoding 'argb8', expected one of rgb8"):
+            function(of_unknown_encoding())
 
 
-def test_a_cv_bridge_that_cannot_be_used_is_told_for_the_image_that_needs_it(cv_bridge):
-    cv_bridge(types.SimpleNamespace(CvBridge=fails))
-    with pytest.raises(ImageError, match="expected one of rgb8.*cannot be imported: numpy.core.multiarray failed"):
-        image_to_array(of_unknown_encoding())
+def test_an_encoding_that_something_else_knows_is_decoded_by_it():
+    asked = []
 
+    def others(encoding):
+        asked.append(encoding)
+        return lambda message: np.asarray(message.data, np.uint8).reshape(6, 8, 4)[..., 1:]
 
-def test_cv_bridge_is_looked_for_once_and_not_at_every_frame(cv_bridge):
-    made = []
-
-    class Bridge:
-        def __init__(self):
-            made.append(self)
-
-        def imgmsg_to_cv2(self, *_):
-            return RGB
-
-    cv_bridge(types.SimpleNamespace(CvBridge=Bridge))
-    for _ in range(3):
-        np.testing.assert_array_equal(image_to_array(of_unknown_encoding()), RGB)
-    assert len(made) == 1
-
-
-def test_whatever_cv_bridge_raises_is_about_that_one_image(cv_bridge):
-    class Bridge:
-        def imgmsg_to_cv2(self, *_):
-            raise KeyError("argb8")
-
-    cv_bridge(types.SimpleNamespace(CvBridge=Bridge))
-    with pytest.raises(ImageError, match="which cv_bridge refused: 'argb8'"):
-        image_to_array(of_unknown_encoding())
+    np.testing.assert_array_equal(image_to_array(of_unknown_encoding(), others=others), RGB)
+    assert set(asked) == {"argb8"}

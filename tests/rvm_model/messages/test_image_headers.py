@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from rvm_ros.image_headers import MAX_SCANS, MAX_SEGMENTS, ImageError, compressed_size
+from rvm_model.messages.image_headers import MAX_SCANS, MAX_SEGMENTS, ImageError, compressed_size
 
 RGB = np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8)
 QUARTER = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
