@@ -11,9 +11,10 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 from std_srvs.srv import Trigger
 
-from rvm_ros.outgoing import array_to_image, msg_to_features
+from rvm_model.messages.feature_maps import msg_to_features
+from rvm_model.messages.stamps import set_stamp
+from rvm_ros.outgoing import array_to_image
 from rvm_ros.perception_node import PerceptionNode
-from rvm_ros.stamps import set_stamp
 
 OUTPUTS = ("features", "segmentation", "pca")
 
