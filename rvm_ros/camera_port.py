@@ -18,8 +18,9 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header, String
 
 from rvm_model.camera_heads import Outputs, Wanted
+from rvm_model.messages.images import check_compressed, check_image, compressed_to_array, image_to_array
 from rvm_model.segmentation import LabelTable
-from rvm_ros.images import check_compressed, check_image, compressed_to_array, image_to_array
+from rvm_ros import bridge
 from rvm_ros.interfaces import (
     CAMERA_QOS,
     IMAGE_OUTPUTS,
@@ -132,7 +133,7 @@ class CameraPort:
         if isinstance(message, CompressedImage):
             check_compressed(message, max_pixels=self._max_pixels)
         else:
-            check_image(message, max_pixels=self._max_pixels)
+            check_image(message, max_pixels=self._max_pixels, others=bridge.decoder)
 
     def to_array(self, message: CameraMessage) -> npt.NDArray[np.uint8]:
         """Decode an image to uint8 RGB [H, W, 3].
@@ -142,7 +143,7 @@ class CameraPort:
         """
         if isinstance(message, CompressedImage):
             return compressed_to_array(message, max_pixels=self._max_pixels)
-        return image_to_array(message, max_pixels=self._max_pixels)
+        return image_to_array(message, max_pixels=self._max_pixels, others=bridge.decoder)
 
     def publishers(self) -> str:
         """Who sends on the topic, in words."""
@@ -183,12 +184,7 @@ class CameraPort:
         self._table = table
         if self._label_info is not None:
             self._publishers["label_info"].publish(label_info(table, self._node.get_clock().now().to_msg()))
-        labels = [
-            {"id": label.id, "name": label.name, "color": "#{:02x}{:02x}{:02x}".format(*label.colour)}
-            for label in table.labels
-        ]
-        content = {"source": table.source, "unlabelled": table.unlabelled, "labels": labels}
-        self._publishers["labels"].publish(String(data=json.dumps(content)))
+        self._publishers["labels"].publish(String(data=json.dumps(table.described())))
 
     def publish_status(self, status: Mapping[str, object]) -> None:
         """Latch what is known of the camera's state, as JSON, if it is something else than before."""

@@ -15,12 +15,13 @@ import numpy.typing as npt
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from torch import Tensor
 
+from rvm_model.messages.continuity import Transition
+from rvm_model.messages.image_headers import ImageError
+from rvm_model.messages.judge import Due, Judge, Rules
+from rvm_model.messages.stamps import check_stamp, stamp_ns
 from rvm_ros.camera_port import CameraMessage, CameraPort
-from rvm_ros.continuity import Continuity, Transition
 from rvm_ros.counts import CameraCounts
-from rvm_ros.image_headers import ImageError
 from rvm_ros.rate_limit import RateLimit
-from rvm_ros.stamps import NANOSECONDS, stamp_ns
 
 LOG_PERIOD_S = 5.0
 """A camera that sends nothing but garbage is told of this often, not at its frame rate."""
@@ -32,30 +33,14 @@ LONGEST = 600
 class StreamSettings:
     """How one camera's frames are judged; may be replaced while frames arrive."""
 
-    max_gap_s: float = 1.0
-    """A longer pause between stamps is a gap."""
-    on_gap: str = "reset"
-    """`reset`, `continue`, or `decay`."""
+    rules: Rules = Rules()
+    """What pauses between stamps mean."""
     max_rate_hz: float = 0.0
     """Frames per second that are taken at most; 0 takes all."""
     max_age_s: float = 0.0
     """Frames older than this on arrival are not taken; 0 takes all."""
     frame_id: str = ""
     """The only frame_id that is taken; empty takes any."""
-
-
-@dataclass(frozen=True)
-class Due:
-    """What has to happen to the state before a frame goes in."""
-
-    reset: str = ""
-    """Why it starts anew; empty where it goes on."""
-    decay_s: float = 0.0
-    """Seconds of pauses that it has to fade for."""
-
-    def then(self, newer: Due) -> Due:
-        """This and what became due after it."""
-        return newer if newer.reset else Due(self.reset, self.decay_s + newer.decay_s)
 
 
 @dataclass(frozen=True)
@@ -120,20 +105,11 @@ class CameraStream:
         self._prepare = prepare
         self._logger = logger
         self._now_ns = now_ns
-        self._continuity = Continuity()
+        self._judge = Judge(lambda: self.counts.add("gaps"))
         self._limit = RateLimit()
         self._stamped = True
-        # Two threads judge: stamps as messages arrive, and what could be seen when they are decoded.
-        self._judging = threading.Lock()
-        self._frame_id: str | None = None
         self._told: dict[str, float] = {}
         self._telling = threading.Lock()
-        # What frames owed that did not go in: left out on arrival, and not to be decoded.
-        self._left_out = Due()
-        self._unseen = Due()
-        self._blind = False
-        self._seen_ns = 0
-        self._shape: tuple[int, ...] | None = None
 
     def arrive(self, message: CameraMessage) -> Received | None:
         """Judge a message; None where it does not go in.
@@ -146,7 +122,7 @@ class CameraStream:
         self.counts.note_arrival(now_s)
         try:
             self._port.check(message)
-            _check_stamp(message)
+            check_stamp(message)
             self._check_frame_id(message.header.frame_id, settings.frame_id)
         except Exception as error:
             self.refuse(error)
@@ -160,35 +136,38 @@ class CameraStream:
                 "of its machine the same as here?",
             )
             return None
-        with self._judging:
-            verdict = self._continuity.check(taken_ns, now_s=now_s, max_gap_s=settings.max_gap_s)
-            if self._skip(verdict.transition):
-                return None
-            due = self._left_out.then(self._due(verdict.transition, verdict.dt_s, message.header.frame_id))
-            self._left_out = Due()
-            stamped = taken_ns != 0
-            if due.reset or stamped != self._stamped:  # Stamps and arrivals are different clocks.
-                self._limit.forget()
-            self._stamped = stamped
-            if not self._limit.takes(taken_ns or int(now_s * 1e9), settings.max_rate_hz):
-                self.counts.add("limited")
-                self._left_out = due
-                return None
-        return Received(message, now_s, due)
+        transition, due = self._judge.arrive(
+            taken_ns,
+            message.header.frame_id,
+            now_s=now_s,
+            rules=settings.rules,
+            takes=lambda due: self._takes(due, taken_ns, now_s),
+        )
+        if transition is Transition.UNSTAMPED:
+            self._logger.warning(
+                "stamps are zero, so gaps and loops cannot be seen; let the driver stamp its images", once=True
+            )
+        if transition.skips:
+            self.counts.add("duplicates" if transition is Transition.DUPLICATE else "late")
+        return None if due is None else Received(message, now_s, due)
+
+    def _takes(self, due: Due, taken_ns: int, now_s: float) -> bool:
+        stamped = taken_ns != 0
+        if due.reset or stamped != self._stamped:  # Stamps and arrivals are different clocks.
+            self._limit.forget()
+        self._stamped = stamped
+        takes = self._limit.takes(taken_ns or int(now_s * 1e9), self.settings.max_rate_hz)
+        if not takes:
+            self.counts.add("limited")
+        return takes
 
     def start_anew(self, reason: str) -> None:
         """Let the next frame start the state anew, and judge nothing by those before it. Any thread."""
-        self._forget(Due(reset=reason))
+        self._judge.forget(Due(reset=reason))
 
     def go_on(self) -> None:
         """Let the next frame go on from the state as it is, whatever its stamp. Any thread."""
-        self._forget(Due())
-
-    def _forget(self, due: Due) -> None:
-        with self._judging:
-            self._continuity.forget()
-            self._left_out, self._unseen = due, Due()
-            self._blind, self._seen_ns = False, 0
+        self._judge.forget(Due())
 
     def decode(self, received: Received) -> Frame | None:
         """Decode a message; None where it cannot be."""
@@ -197,16 +176,10 @@ class CameraStream:
             image = self._port.to_array(received.message)
             batch = self._prepare(image)
         except Exception as error:
-            with self._judging:
-                self._blind, self._unseen = True, self._unseen.then(received.due)
+            self._judge.not_seen(received.due)
             self.refuse(error)
             return None
-        with self._judging:
-            due, self._unseen = self._unseen.then(received.due), Due()
-            due = self._after_blindness(taken_ns, due)
-            if self._shape not in (None, image.shape):
-                due = Due(reset="image size changed")
-            self._shape = image.shape
+        due = self._judge.seen(taken_ns, image.shape, received.due, rules=self.settings.rules)
         return Frame(received.message, received.at_s, due, image, batch, time.monotonic() - start_s)
 
     def refuse(self, error: Exception) -> None:
@@ -254,51 +227,12 @@ class CameraStream:
                 f"got frame_id {got!r}, expected {expected!r}, this camera's; is it another camera's topic?"
             )
 
-    def _skip(self, transition: Transition) -> bool:
-        if transition is Transition.UNSTAMPED:
-            self._logger.warning(
-                "stamps are zero, so gaps and loops cannot be seen; let the driver stamp its images", once=True
-            )
-        if transition.skips:
-            self.counts.add("duplicates" if transition is Transition.DUPLICATE else "late")
-        return transition.skips
-
-    def _due(self, transition: Transition, dt_s: float, frame_id: str) -> Due:
-        before, self._frame_id = self._frame_id, frame_id
-        if transition.rewinds:
-            return Due(reset=transition.value)
-        if before not in (None, frame_id):
-            return Due(reset="frame_id changed")
-        return self._gap(dt_s) if transition is Transition.GAP else Due()
-
-    def _gap(self, dt_s: float) -> Due:
-        self.counts.add("gaps")
-        on_gap = self.settings.on_gap
-        if on_gap == "reset":
-            return Due(reset=Transition.GAP.value)
-        return Due(decay_s=dt_s) if on_gap == "decay" else Due()
-
-    def _after_blindness(self, seen_ns: int, due: Due) -> Due:
-        """Frames came all the while, but none that could be seen: a gap for the state."""
-        dt_s = (seen_ns - self._seen_ns) / 1e9 if self._blind and self._seen_ns and seen_ns else 0.0
-        self._blind, self._seen_ns = False, seen_ns
-        return due.then(self._gap(dt_s)) if dt_s > self.settings.max_gap_s and not due.reset else due
-
 
 def presentable(text: str) -> str:
     """A text that quotes a message, for people: not longer than they read, and of characters that are shown."""
     if len(text) > LONGEST:
         text = f"{text[: LONGEST // 3]} [...] {text[-LONGEST * 2 // 3 :]}"
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
-
-
-def _check_stamp(message: CameraMessage) -> None:
-    stamp = message.header.stamp
-    if stamp.nanosec >= NANOSECONDS:
-        raise ImageError(
-            f"got {stamp.sec} s and {stamp.nanosec} ns, but the nanoseconds of a stamp are less than {NANOSECONDS}; "
-            "the driver must carry them over to its seconds"
-        )
 
 
 def _origin(error: Exception) -> str:

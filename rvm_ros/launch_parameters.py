@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+OUTPUTS = ("features", "segmentation", "labels", "status")
+"""What a recorder takes of a perception node's outputs where nobody chose."""
 CAMERA = "camera"
 """Name of the one camera where none is given: what the layouts in config/ show."""
 
@@ -28,6 +32,43 @@ def node_parameters(given: Mapping[str, str], in_file: object) -> dict[str, Any]
     # The node does it itself, so that there is one way, whoever starts it: this file, `ros2 run`, a supervisor.
     parameters["autostart"] = given["autostart"] == "true"
     return parameters
+
+
+def recorder_parameters(given: Mapping[str, str]) -> dict[str, Any]:
+    """The recorder's parameters, of record.launch.py's arguments by name; what is empty is left to the recorder.
+
+    Raises:
+        ValueError: a number is none.
+    """
+    parameters: dict[str, Any] = {name: given[name] for name in ("perception", "folder", "features") if given[name]}
+    for name, kind in (("every_n", int), ("keep_s", float), ("buffer_mb", int)):
+        if given[name]:
+            try:
+                parameters[name] = kind(given[name])
+            except ValueError as error:
+                raise ValueError(f"{name}: got {given[name]!r}, expected a number") from error
+    parameters["record"] = given["record"] == "true"
+    return parameters
+
+
+def rosbag2_command(given: Mapping[str, str], now: datetime) -> list[str]:
+    """What records the same topics with rosbag2.
+
+    Args:
+        given: record.launch.py's arguments by name.
+        now: the bag is named by it.
+
+    Raises:
+        ValueError: an argument was given that rosbag2 has nothing like.
+    """
+    ours = [name for name in ("features", "every_n", "keep_s", "buffer_mb") if given[name]]
+    if ours or given["record"] != "true":
+        told = ", ".join(ours or ["record"])
+        raise ValueError(f"recorder: got rosbag2 with {told}, which only feature_recorder has; leave that out")
+    node = "/".join(part.strip("/") for part in ("", given["namespace"], given["perception"]) if part.strip("/"))
+    output = str(Path(given["folder"] or "bags").expanduser() / f"rvm_{now:%Y_%m_%d-%H_%M_%S}")
+    topics = f"/{node}/[^/]+/({'|'.join(OUTPUTS)})|{given['images']}"
+    return ["ros2", "bag", "record", "--storage", "mcap", "--output", output, "--regex", topics]
 
 
 def _camera(given: Mapping[str, str], in_file: list[str] | None) -> str:

@@ -16,7 +16,7 @@ from rvm_ros.counts import COUNTED
 from rvm_ros.diagnostics import CAMERA_VALUES, LEVELS, NODE_VALUES
 from rvm_ros.interfaces import PUBLISHED, SERVICES, SUBSCRIBED, Topic, type_name
 from rvm_ros.parameter_spec import ParameterSpec, When
-from rvm_ros.parameters import PERCEPTION_PARAMETERS, PLAYER_PARAMETERS, camera_parameters
+from rvm_ros.parameters import PERCEPTION_PARAMETERS, PLAYER_PARAMETERS, RECORDER_PARAMETERS, camera_parameters
 
 WHENS = {
     When.START: "at the start",
@@ -38,6 +38,7 @@ def tables() -> dict[str, str]:
         ),
         "parameters": _parameters((*PERCEPTION_PARAMETERS, *camera_parameters("<camera>"))),
         "player": _parameters(PLAYER_PARAMETERS),
+        "recorder": _parameters(RECORDER_PARAMETERS),
         "levels": _table(("level", "of", "when"), LEVELS),
         "node values": _table(("key", "what"), ((f"`{key}`", text) for key, text in NODE_VALUES.items())),
         "camera values": _table(

@@ -1,4 +1,4 @@
-"""From arrays to image messages, and back for those who subscribe to features.
+"""From arrays to image messages.
 
 A message's data is filled through an array.array: assigning bytes or a list is checked element by element on some
 distributions, which costs up to hundreds of milliseconds an image.
@@ -7,15 +7,12 @@ distributions, which costs up to hundreds of milliseconds an image.
 from __future__ import annotations
 
 import array
-import re
 import sys
 
 import numpy as np
 import numpy.typing as npt
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
-
-from rvm_ros.image_headers import ImageError
 
 _SAMPLES = {
     "mono8": (1, np.dtype(np.uint8)),
@@ -54,31 +51,6 @@ def features_to_msg(features: npt.NDArray[np.float32], header: Header) -> Image:
     if features.ndim != 3 or features.dtype != np.float32:
         raise ValueError(f"features: got {features.dtype} {features.shape}, expected float32 [h, w, D]")
     return _message(features, header, f"32FC{features.shape[2]}")
-
-
-def msg_to_features(message: Image) -> npt.NDArray[np.float32]:
-    """Unwrap a feature map.
-
-    OpenCV and cv_bridge stop at 512 channels, so features are read from the buffer.
-
-    Returns:
-        float32 [h, w, D], a view of the message where its byte order is this machine's.
-
-    Raises:
-        ImageError: not an Image of encoding `32FC<D>` whose sizes agree.
-    """
-    found = re.fullmatch(r"32FC(\d+)", message.encoding)
-    if found is None:
-        raise ImageError(f"got encoding {message.encoding!r}, expected 32FC<D>; subscribe to a features topic")
-    shape = (message.height, message.width, int(found.group(1)))
-    row_bytes = shape[1] * shape[2] * 4
-    if message.step != row_bytes or len(message.data) != row_bytes * shape[0]:
-        raise ImageError(
-            f"got step {message.step} and {len(message.data)} bytes for {message.encoding} {shape[1]}x{shape[0]}, "
-            f"expected step {row_bytes} and {row_bytes * shape[0]} bytes"
-        )
-    stored = np.frombuffer(message.data, ">f4" if message.is_bigendian else "<f4").reshape(shape)
-    return stored.astype(np.float32, copy=False)
 
 
 def fill(message: Image, pixels: npt.NDArray[np.generic]) -> None:

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rvm_model.camera_heads import HeadsConfig
 from rvm_model.heads.clusters import ClusterConfig
 from rvm_model.heads.propagation import PropagationConfig
+from rvm_model.messages.images import MAX_PIXELS
+from rvm_model.messages.judge import ON_GAP, Rules
+from rvm_model.messages.recoding import CODINGS
 from rvm_model.segmentation import SOURCES
+from rvm_model.weights import DEFAULT_MODEL
 from rvm_ros.camera_stream import StreamSettings
-from rvm_ros.images import MAX_PIXELS
 from rvm_ros.interfaces import TRANSPORTS
+from rvm_ros.launch_parameters import OUTPUTS
 from rvm_ros.parameter_spec import ParameterSpec, When
+from rvm_ros.recorder.sources import RECORDABLE
 from rvm_ros.worker import WorkerSettings
 
-ON_GAP = ("reset", "continue", "decay")
-"""What a pause of a camera does to its state."""
 PROCESSING = ("newest", "every")
 """Which frames are taken."""
 
@@ -32,7 +36,7 @@ PERCEPTION_PARAMETERS: tuple[ParameterSpec, ...] = (
     ),
     ParameterSpec(
         "model",
-        "untrained:rvm_small16_256",
+        DEFAULT_MODEL,
         "Weights: a .npz or .safetensors file, the name of a downloaded released model, or untrained:PRESET[:SEED]",
         when=When.RELOAD,
     ),
@@ -82,7 +86,7 @@ PERCEPTION_PARAMETERS: tuple[ParameterSpec, ...] = (
     ),
     ParameterSpec(
         "max_gap",
-        StreamSettings().max_gap_s,
+        Rules().max_gap_s,
         "Seconds between two stamps above which a pause is a gap",
         0.001,
         3600.0,
@@ -90,7 +94,7 @@ PERCEPTION_PARAMETERS: tuple[ParameterSpec, ...] = (
     ),
     ParameterSpec(
         "on_gap",
-        StreamSettings().on_gap,
+        Rules().on_gap,
         "What a gap does to a camera's state: reset starts it anew, continue leaves it, decay lets it fade by half for "
         "each decay_half_life",
         choices=ON_GAP,
@@ -233,6 +237,50 @@ PLAYER_PARAMETERS: tuple[ParameterSpec, ...] = (
     ),
 )
 """Parameters of `video_player_node`."""
+
+
+_RECORDER = (
+    ParameterSpec(
+        "perception", "perception", "Name of the perception node that is recorded, from this node's namespace"
+    ),
+    ParameterSpec("folder", "bags", "Folder in which each recording becomes a bag, named by its prefix and its start"),
+    ParameterSpec("prefix", "rvm", "What the bags' names begin with"),
+    ParameterSpec("record", True, "Record from the start on; else when ~/record is asked to"),
+    ParameterSpec(
+        "outputs",
+        ("image", "camera_info", *OUTPUTS),
+        f"What is recorded of each camera: some of {', '.join(RECORDABLE)}",
+    ),
+    ParameterSpec(
+        "features",
+        CODINGS[0],
+        "How features are stored: float32 exactly; float16 and int8 in 1/2 and 1/4 of the bytes; pca as `components` "
+        "numbers a token. What each loses is in the bag, on the topic <features>/coding",
+        choices=CODINGS,
+    ),
+    ParameterSpec("components", 32, "Numbers a token, with features: pca", 1, 4096),
+    ParameterSpec("every_n", 1, "Record every n-th frame of each camera, with all that belongs to it", 1, 100_000),
+    ParameterSpec(
+        "keep_s",
+        0.0,
+        "Seconds before ~/record is asked to start that are recorded, too; they are kept in memory",
+        0.0,
+        3600.0,
+    ),
+    ParameterSpec(
+        "buffer_mb",
+        256,
+        "Megabytes of memory for what is kept, which may be less than keep_s then, and for what waits to be written; "
+        "as much again is in the hands of what writes",
+        1,
+        65536,
+    ),
+    ParameterSpec("split_mb", 2048, "Megabytes after which a bag goes on in another file; 0 for no limit", 0, 10**6),
+    ParameterSpec("split_s", 0.0, "Seconds after which it does; 0 for no limit", 0.0, 1e6),
+    ParameterSpec("compress", True, "Compress the bags with zstd"),
+)
+RECORDER_PARAMETERS: tuple[ParameterSpec, ...] = tuple(replace(spec, when=When.START) for spec in _RECORDER)
+"""Parameters of `feature_recorder`."""
 
 
 def camera_parameters(camera: str) -> tuple[ParameterSpec, ...]:

@@ -20,6 +20,7 @@ from rclpy.qos_overriding_options import InvalidQosOverridesError
 from rclpy.task import Future
 
 from rvm_model.engines import EnginePool
+from rvm_model.messages.judge import Rules
 from rvm_ros import process
 from rvm_ros.camera_port import CameraMessage, CameraPort
 from rvm_ros.camera_stream import StreamSettings
@@ -302,8 +303,7 @@ def _refused(error: Exception) -> str:
 
 def _stream_settings(camera: str, values: dict[str, Any]) -> StreamSettings:
     return StreamSettings(
-        max_gap_s=values["max_gap"],
-        on_gap=values["on_gap"],
+        rules=Rules(values["max_gap"], values["on_gap"]),
         max_rate_hz=values[f"{camera}.max_rate"],
         max_age_s=values["max_age"],
         frame_id=values[f"{camera}.frame_id"],

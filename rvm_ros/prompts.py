@@ -10,9 +10,9 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from rvm_model.heads.propagation import LARGEST_ID
+from rvm_model.messages.image_headers import ImageError
+from rvm_model.messages.stamps import stamp_ns
 from rvm_model.prompt import Prompt, prompt_from_json
-from rvm_ros.image_headers import ImageError
-from rvm_ros.stamps import stamp_ns
 
 PromptMessage: TypeAlias = Image | String
 

@@ -22,8 +22,8 @@ from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from rvm_model.frame_source import Frame, FrameSource, SourceError, open_source
 from rvm_ros import process
-from rvm_ros.frame_source import Frame, FrameSource, SourceError, open_source
 from rvm_ros.outgoing import array_to_image, fill
 from rvm_ros.parameter_spec import declare
 from rvm_ros.parameters import PLAYER_PARAMETERS

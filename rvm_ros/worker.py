@@ -15,10 +15,11 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from torch import Tensor
 
 from rvm_model.camera_heads import CameraHeads, tensors
+from rvm_model.messages.judge import Due
 from rvm_model.perception import Perception
 from rvm_model.snapshot import CameraSnapshot, SnapshotError
 from rvm_ros.camera_port import CameraMessage, CameraPort
-from rvm_ros.camera_stream import CameraStream, Due, Frame, Received, StreamSettings
+from rvm_ros.camera_stream import CameraStream, Frame, Received, StreamSettings
 from rvm_ros.deferred import Actions, torch_thread
 from rvm_ros.intake import Intake, Policy
 from rvm_ros.pictures import Drawing, Pictures

@@ -13,11 +13,11 @@ from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from rvm_model.messages.stamps import set_stamp
 from rvm_ros.bench.actor import requests
 from rvm_ros.bench.pace import at_rate
 from rvm_ros.interfaces import CAMERA_QOS
 from rvm_ros.outgoing import array_to_image
-from rvm_ros.stamps import set_stamp
 
 HEIGHT, WIDTH = 480, 640
 """Of the camera's images."""

@@ -19,9 +19,9 @@ from rclpy.client import Client
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
+from rvm_model.messages.stamps import stamp_ns
 from rvm_ros.bench.actor import BenchError
 from rvm_ros.bench.engine import CAMERA
-from rvm_ros.stamps import stamp_ns
 
 START_S = 300.0
 """A large model may be built into an engine at the first start."""

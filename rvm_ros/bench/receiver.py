@@ -13,8 +13,8 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
+from rvm_model.messages.stamps import stamp_ns
 from rvm_ros.bench.actor import requests
-from rvm_ros.stamps import stamp_ns
 
 RECEIVER_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 """Reliable, as the outputs are; deeper than a robot's consumers, so that what is lost was lost before."""

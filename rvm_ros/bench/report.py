@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from rvm_model.engines.cpu import processor
 from rvm_ros.bench.camera import HEIGHT, WIDTH
 from rvm_ros.bench.figures import Durations, Split, around_ms, over_rounds
 from rvm_ros.bench.session import Result
@@ -50,12 +51,8 @@ def page(results: Sequence[Result], command: str) -> str:
 
 def machine() -> str:
     """Where it ran, without names of hosts."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     packages = ", ".join(f"{name} {found}" for name in PACKAGES if (found := _version(name)))
-    processor = names[0] if names else platform.machine()
-    return f"{processor}, {os.cpu_count()} cores; {packages}; Python {platform.python_version()}"
+    return f"{processor('cpu')}, {os.cpu_count()} cores; {packages}; Python {platform.python_version()}"
 
 
 def verdict(result: Result) -> str:

@@ -13,9 +13,9 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
-from rvm_ros.images import image_to_array
-from rvm_ros.outgoing import msg_to_features
-from rvm_ros.stamps import stamp_ns
+from rvm_model.messages.feature_maps import msg_to_features
+from rvm_model.messages.images import image_to_array
+from rvm_model.messages.stamps import stamp_ns
 
 RECORDER_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 """Reliable and deeper than a robot's consumers: the recorder wants every frame, not the newest."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rvm_ros.outgoing import msg_to_features
+from rvm_model.messages.feature_maps import msg_to_features
+from rvm_model.messages.stamps import stamp_ns
 from rvm_ros.soak.kinds import Fate
 from rvm_ros.soak.link import CAMERAS, PICTURES, Link
 from rvm_ros.soak.memory import MemoryRecord
@@ -16,7 +17,6 @@ from rvm_ros.soak.reference import Reference
 from rvm_ros.soak.report import Report
 from rvm_ros.soak.script import Script, Sent
 from rvm_ros.soak.subject import SoakError, Subject
-from rvm_ros.stamps import stamp_ns
 
 HOSTILE, STEADY = "each in step", "steady"
 """The part with hostile messages, and the one with good frames alone."""

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from rvm_model.messages.feature_maps import msg_to_features
+from rvm_model.messages.stamps import set_stamp, stamp_ns
 from rvm_ros.counts import COUNTED
-from rvm_ros.outgoing import msg_to_features
 from rvm_ros.soak.kinds import Fate, Kind, Made, Message, Rng
 from rvm_ros.soak.link import CAMERAS, Link
 from rvm_ros.soak.reference import Reference
 from rvm_ros.soak.report import Report
 from rvm_ros.soak.script import INTERVAL_NS, START_NS, Script, kinds
-from rvm_ros.stamps import set_stamp, stamp_ns
 
 PART = "at full speed"
 GOOD_FRAMES = 64

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rvm_ros.images import compressed_to_array
+from rvm_model.messages.images import compressed_to_array
 from rvm_ros.soak.kinds import MAX_PIXELS, Kind, Made, Rng, compressed, encoded, picture
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from sensor_msgs.msg import CompressedImage, Image
 
-from rvm_ros.images import RgbArray
+from rvm_model.messages.images import RgbArray
 
 Message: TypeAlias = Image | CompressedImage | bytes
 """Bytes are a message as it goes over the wire, which publishers send as they are."""

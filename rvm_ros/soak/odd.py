@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
-from rvm_ros.images import ENCODINGS, image_to_array
+from rvm_model.messages.images import ENCODINGS, image_to_array
 from rvm_ros.soak.kinds import Kind, Made, Rng, by_opencv, compressed, encoded, picture, raw, rgb8
 
 LONG_SIDE = 4000

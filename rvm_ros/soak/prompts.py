@@ -10,7 +10,7 @@ import numpy as np
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
-from rvm_ros.outgoing import msg_to_features
+from rvm_model.messages.feature_maps import msg_to_features
 from rvm_ros.soak.kinds import GOOD_SIZE, Rng, raw
 from rvm_ros.soak.link import Link
 from rvm_ros.soak.reference import Reference

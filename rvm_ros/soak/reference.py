@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from rvm_model import RVMConfig, save_checkpoint
 from rvm_model.engines import CameraStates, choose_engine
+from rvm_model.messages.images import RgbArray
 from rvm_model.preprocess import preprocess
 from rvm_model.weights import seeded
-from rvm_ros.images import RgbArray
 
 SIZE = 32, 48
 """Height and width of the engine's input."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from rvm_ros.images import RgbArray
+from rvm_model.messages.images import RgbArray
+from rvm_model.messages.stamps import NANOSECONDS, set_stamp
 from rvm_ros.soak.hostile import COMPRESSED_WIRE, RAW, RAW_WIRE
 from rvm_ros.soak.hostile_files import FILES
 from rvm_ros.soak.kinds import FRAME_ID, Fate, Kind, Made, Message, Rng, by_opencv, compressed, encoded, picture, rgb8
 from rvm_ros.soak.odd import COMPRESSED_ODD, RAW_ODD
-from rvm_ros.stamps import NANOSECONDS, set_stamp
 
 INTERVAL_NS = 33_333_333
 START_NS = 100_000_000 * NANOSECONDS

@@ -1,0 +1,1 @@
+"""Records what a perception node sees and says into bags."""
