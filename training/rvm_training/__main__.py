@@ -14,7 +14,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "checkpoint": ("rvm_training.cli.checkpoint", "list a run's checkpoints, make one file of weights of them"),
     "export": ("rvm_training.cli.export", "compile a network into an engine folder, and compare them"),
     "engine": ("rvm_training.cli.engine", "what an engine folder is, and whether it runs here"),
+    "bag": ("rvm_training.cli.bag", "what a bag holds; make one whole that nobody closed"),
+    "features": ("rvm_training.cli.features", "features of bags, videos and image sequences"),
+    "clips": ("rvm_training.cli.clips", "cut training clips from bags and videos"),
+    "transcode": ("rvm_training.cli.transcode", "make videos as training reads them"),
+    "report": ("rvm_training.cli.report", "one HTML page that shows a run"),
+    "replay-check": ("rvm_training.cli.replay_check", "whether an engine makes of a recording what it made before"),
     "bench": ("rvm_training.cli.bench", "time the engine's step and the heads on this machine"),
+    "bench-features": ("rvm_training.cli.bench_features", "time rvm features beside its bare engine"),
     "bench-train": ("rvm_training.cli.bench_train", "time decoding, transfer and training steps on this machine"),
 }
 """Subcommand to (module with a `main(arguments) -> exit status`, what it does)."""
@@ -22,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 def usage() -> str:
     """The help text."""
-    lines = [f"  {name:<12}{text}" for name, (_, text) in COMMANDS.items()]
+    lines = [f"  {name:<16}{text}" for name, (_, text) in COMMANDS.items()]
     return "usage: rvm COMMAND [...]\n\ncommands:\n" + "\n".join(lines) + "\n\n`rvm COMMAND --help` tells the rest."
 
 

@@ -30,6 +30,7 @@ def words(tmp_path, monkeypatch):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_page_has_every_engine_and_figures_that_follow_from_the_times(words, tmp_path, capsys):
     out = tmp_path / "docs"
     other = ["--also", f"{tmp_path / 'other.safetensors'}@48x32"]

@@ -32,3 +32,13 @@ def test_curves_are_drawn(tmp_path):
     image = cv2.imread(str(tmp_path / "c.png"))
     assert image.shape[1] > image.shape[0] > 300
     assert len({tuple(pixel) for pixel in image.reshape(-1, 3)}) > 50, "axes and lines of several colours"
+
+
+def test_a_file_that_is_being_rewritten_counts_as_far_as_it_is_there(tmp_path):
+    path = tmp_path / "metrics" / "version_0" / "metrics.csv"
+    path.parent.mkdir(parents=True)
+    whole = "epoch,step,train/loss\n0,1,0.5\n0,2,0.25\n"
+    wholes = {0: {}, 5: {}, 24: {}, 30: {1: 0.5}, 34: {1: 0.5}, len(whole): {1: 0.5, 2: 0.25}}
+    for length, expected in wholes.items():
+        path.write_text(whole[:length])
+        assert read_metrics(tmp_path).get("train/loss", {}) == expected, length

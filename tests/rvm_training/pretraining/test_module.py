@@ -210,6 +210,7 @@ def manifest_words(tmp_path, video):
     return words
 
 
+@pytest.mark.slow
 def test_bad_videos_are_listed_and_training_goes_on(tiny_run, manifest_words):
     config = tiny_run("name=some", "machine.workers=1", "data.max_bad_share=0.9", *manifest_words(1.0))
     # In a fresh process: workers are forks, and a fork of one in which other tests loaded OpenVINO crashes.

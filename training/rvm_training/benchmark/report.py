@@ -15,6 +15,7 @@ import torch
 from matplotlib.figure import Figure
 
 from rvm_model.config import RVMConfig
+from rvm_model.engines.cpu import processor
 from rvm_training.benchmark.engines import AUTHORS, EAGER, StepTiming
 from rvm_training.benchmark.roofline import Machine, bound_ms, parameter_count
 from rvm_training.benchmark.shares import STEP
@@ -78,7 +79,7 @@ def machine(report: Report) -> str:
     """Where it ran, without names of hosts."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "onnxruntime", "openvino"))
     threads = "" if report.device.startswith("cuda") else f", {torch.get_num_threads()} threads"
-    return f"{_processor(report.device)}{threads}; {packages}; Python {platform.python_version()}"
+    return f"{processor(report.device)}{threads}; {packages}; Python {platform.python_version()}"
 
 
 def markdown(report: Report) -> str:
@@ -270,12 +271,3 @@ def _ratio(timing: Timing, base: Timing) -> str:
 
 def _named(rows: Sequence[StepTiming], name: str) -> StepTiming:
     return next(row for row in rows if row.name == name)
-
-
-def _processor(device: str) -> str:
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name(device)
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from rvm_model.engines import Engine, TorchEngine, load_engine
-from rvm_model.weights import cache_dir, load_weights
+from rvm_model.weights import DEFAULT_MODEL, cache_dir, load_weights
 from rvm_training.benchmark.authors import authors_step
 from rvm_training.benchmark.engines import TORCH, StepTiming, compile_all, label, time_steps
 from rvm_training.benchmark.report import Network, Report, markdown, write
@@ -105,7 +105,7 @@ def _fastest(
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rvm bench", description=__doc__)
-    parser.add_argument("--model", default="untrained:rvm_small16_256", help="weights (default: %(default)s)")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="weights (default: %(default)s)")
     parser.add_argument(
         "--sizes", type=size, nargs="+", default=[(256, 256), (480, 640)], metavar="HxW",
         help="frames; the last size is that of the heads' shares (default: 256x256 480x640)",

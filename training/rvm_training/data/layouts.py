@@ -68,7 +68,8 @@ def hashed_splits(keys: Iterable[str], val_share: float) -> dict[str, str]:
     return splits
 
 
-def _videos(folder: Path) -> Iterator[Path]:
+def videos_below(folder: Path) -> Iterator[Path]:
+    """Videos of a folder at any depth."""
     # Links are followed: large datasets are often put together of them.
     for parent, _, names in os.walk(folder, followlinks=True):
         for name in names:
@@ -77,7 +78,7 @@ def _videos(folder: Path) -> Iterator[Path]:
 
 
 def _folder(folder: Path, val_share: float) -> Iterator[Found]:
-    paths = {str(path.relative_to(folder)): path for path in _videos(folder)}
+    paths = {str(path.relative_to(folder)): path for path in videos_below(folder)}
     named = {key: top for key in paths if (top := Path(key).parts[0]) in ("train", "val")}
     share = 0.0 if "val" in named.values() else val_share
     splits = hashed_splits(paths.keys() - named.keys(), share) | named
@@ -85,14 +86,14 @@ def _folder(folder: Path, val_share: float) -> Iterator[Found]:
 
 
 def _by_id(folder: Path, val_share: float) -> Iterator[Found]:
-    paths = list(_videos(folder))
+    paths = list(videos_below(folder))
     splits = hashed_splits((path.stem for path in paths), val_share)
     return (Found(path, splits[path.stem]) for path in paths)
 
 
 def _kinetics(folder: Path, _: float) -> Iterator[Found]:
     # <split>/[<class>/]<youtube id>_<begin>_<end>.mp4: the split is the folder that says so. Test clips are not for us.
-    for path in _videos(folder):
+    for path in videos_below(folder):
         parts = set(path.relative_to(folder).parts[:-1])
         for names, split in ((("train",), "train"), (("val", "validate", "validation"), "val")):
             if parts.intersection(names):
@@ -100,7 +101,7 @@ def _kinetics(folder: Path, _: float) -> Iterator[Found]:
 
 
 def _ssv2(folder: Path, _: float) -> Iterator[Found]:
-    videos = {path.stem: path for path in _videos(folder)}
+    videos = {path.stem: path for path in videos_below(folder)}
     for word, split in (("train", "train"), ("validation", "val")):
         labels = sorted(folder.rglob(f"*{word}.json"))
         if not labels:
@@ -116,7 +117,7 @@ def _ssv2(folder: Path, _: float) -> Iterator[Found]:
 
 
 def _ytbb(folder: Path, val_share: float) -> Iterator[Found]:
-    videos = {path.stem: path for path in _videos(folder)}
+    videos = {path.stem: path for path in videos_below(folder)}
     tables = sorted(folder.rglob("yt_bb_detection_*.csv"))
     if not tables:
         raise FileNotFoundError(f"{folder}: no yt_bb_detection_train.csv; it says which seconds of each video count")

@@ -10,6 +10,8 @@
 | weight | float | relative share of the row within its source |
 | split | text | `train` or `val`, or what the dataset calls it |
 | offset, size | integer, optional | place of the video's bytes inside a tar shard; size 0: the file is the video |
+| recording, camera | text, optional | bag and camera that the clip was cut from |
+| first_stamp_ns, last_stamp_ns | integer, optional | acquisition times of its first and last image there |
 """
 
 from __future__ import annotations
@@ -35,9 +37,16 @@ _SCHEMA = pa.schema(
         ("split", pa.string()),
         ("offset", pa.int64()),
         ("size", pa.int64()),
+        ("recording", pa.string()),
+        ("camera", pa.string()),
+        ("first_stamp_ns", pa.int64()),
+        ("last_stamp_ns", pa.int64()),
     ]
 )
-_OPTIONAL = ("offset", "size")
+_OPTIONAL: dict[str, int | str] = {
+    "offset": 0, "size": 0, "recording": "", "camera": "", "first_stamp_ns": 0, "last_stamp_ns": 0,
+}  # fmt: skip
+"""Columns that may be left out, and what they hold then."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,10 @@ class Clip:
     split: str = "train"
     offset: int = 0
     size: int = 0
+    recording: str = ""
+    camera: str = ""
+    first_stamp_ns: int = 0
+    last_stamp_ns: int = 0
 
 
 class Manifest:
@@ -166,7 +179,7 @@ def _conformed(table: pa.Table) -> pa.Table:
             f"manifest: missing columns {missing}, unknown columns {unknown}; expected {list(_SCHEMA.names)}, "
             f"of which {list(_OPTIONAL)} may be left out"
         )
-    for name in _OPTIONAL:
+    for name, value in _OPTIONAL.items():
         if name not in table.column_names:
-            table = table.append_column(name, pa.array(np.zeros(table.num_rows, np.int64)))
+            table = table.append_column(name, pa.repeat(value, table.num_rows))
     return table.select(_SCHEMA.names).cast(_SCHEMA)

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rvm_model.bags import is_bag, open_bag
+from rvm_model.bags.images import image_topics, read_images
 from rvm_model.preprocess import resize
-from rvm_training.data.bag import image_topics, is_bag, read_images
 from rvm_training.data.video import probe, read_frames
 from rvm_training.synthetic.generate import SceneConfig, random_scene
 
@@ -76,7 +77,9 @@ def comparison_frames(recording: Path | None, steps: int, cameras: int, size: tu
 def _videos(recording: Path) -> Iterator[tuple[int, Read]]:
     """Number of frames and how to read them, of a video or of each image topic of a bag."""
     if is_bag(recording):
-        for topic, count in image_topics(recording).items():
+        with open_bag(recording) as bag:
+            topics = image_topics(bag)
+        for topic, count in topics.items():
             yield count, partial(read_images, recording, topic)
     else:
         count, fps = probe(str(recording))

@@ -12,12 +12,16 @@ Metrics = dict[str, dict[int, float]]
 
 
 def read_metrics(folder: Path) -> Metrics:
-    """All metrics of a run. Each start of it wrote a file of its own: from where a later one began, it counts alone."""
+    """All metrics of a run. Each start of it wrote a file of its own: from where a later one began, it counts alone.
+
+    A file that is being rewritten, as one of a run that goes on is, counts as far as it is there.
+    """
     metrics: Metrics = {}
     files = folder.glob("metrics/version_*/metrics.csv")
     for path in sorted(files, key=lambda path: int(path.parent.name.removeprefix("version_"))):
         with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            rows = [row for row in reader if (row.get("step") or "").isdecimal() and None not in row.values()]
         if not rows:
             continue
         first = min(int(row["step"]) for row in rows)
