@@ -73,7 +73,7 @@ endif
 .PHONY: test
 test: export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 test: install
-	$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: soak
 soak: install

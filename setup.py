@@ -24,6 +24,8 @@ ROS = [
 # Reading, writing and drawing on frames: nodes and training alike. OpenCV takes most damaged JPEGs for pictures, which
 # would stay in a camera's state; simplejpeg refuses them, from 1.7.6 on.
 VIDEO = ["av>=14.1", "opencv-python-headless>=4.8", "simplejpeg>=1.7.6"]
+# Bags without ROS: rosbags reads and writes them, mcap finishes files whose writer was killed.
+BAGS = ["mcap>=1.2", "rosbags>=0.11", "zstandard>=0.21"]
 # What else runs exported engines; the default engine of a CPU needs none of it.
 ENGINES = ["onnxruntime>=1.18"]
 # What the default engine of a CPU is made with and runs on; where there is no wheel of it, torch runs the network.
@@ -31,14 +33,13 @@ DEFAULT_ENGINE = ["onnx>=1.16", "openvino>=2024.6; platform_machine in 'x86_64 A
 # Pretraining, evaluation and export.
 TRAIN = [
     *VIDEO,
+    *BAGS,
     *ENGINES,
     "av>=17",  # 17 tells where a video's keyframes are
     "fsspec>=2023.5",  # videos and shards in object stores
     "lightning>=2.6",  # 2.6 loads checkpoints without unpickling (weights_only)
     "matplotlib>=3.8",
     "pyarrow>=15",
-    "rosbags>=0.10",
-    "rosbags-image>=0.9",  # the same project's cv_bridge without ROS
     "pydantic>=2.7",
     "scikit-image>=0.22",
     "tensorboard>=2.16",
@@ -71,7 +72,7 @@ setup(
     ],
     # `training` would collide with other packages of that name in a ROS overlay.
     package_dir={"rvm_training": "training/rvm_training"},
-    package_data={"rvm_model": ["py.typed"], "rvm_ros": ["py.typed"], "rvm_training": ["py.typed"]},
+    package_data={"rvm_model": ["py.typed"], "rvm_ros": ["py.typed"], "rvm_training": ["py.typed", "report/page.*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
@@ -90,14 +91,15 @@ setup(
         *DEFAULT_ENGINE,
     ],
     extras_require={
-        "ros": [*ROS, *VIDEO],
+        "ros": [*ROS, *VIDEO, *BAGS],
         "engines": ENGINES,
         "train": TRAIN,
         "test": TEST,  # the name `colcon test` looks for
         "dev": [
             *TEST,
             "einops>=0.7",
-            "pytest-xdist>=3.5",
+            "pytest-xdist>=3.7",  # 3.7 can leave the order of the files as it is
+            "selenium>=4.15",  # the page of `rvm report` in Chromium, where that is installed
             "ruff>=0.14",
             "mypy>=1.18",
             "types-PyYAML>=6.0.12",

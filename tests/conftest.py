@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +38,9 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Files with slow tests first: begun last, one would keep one process busy while the other has nothing left to do.
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return
@@ -84,3 +89,44 @@ def load_golden(name: str) -> GoldenCase:
 def golden():
     """Function from a golden case's name to the case."""
     return load_golden
+
+
+@pytest.fixture
+def make_video(tmp_path):
+    """Function writing a video whose frames are grey 10, 20, 30, ... and returning its path."""
+    import av
+    import numpy as np
+
+    def make(count: int, fps: int = 25, height: int = 48, width: int = 64, gop: int = 30) -> Path:
+        path = tmp_path / "video.mp4"
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx264", rate=fps, options={"crf": "5", "g": str(gop)})
+            stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+            for index in range(count):
+                pixels = np.full((height, width, 3), 10 * (index % 25 + 1), np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            container.mux(stream.encode(None))
+        return path
+
+    return make
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Function mounting a disk of so many megabytes and returning its folder; skips where that is not allowed."""
+    mounted = []
+
+    def mount(megabytes: int) -> Path:
+        folder = tmp_path / f"disk_{len(mounted)}"
+        folder.mkdir()
+        words = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "none", str(folder)]
+        try:
+            subprocess.run(words, capture_output=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("needs the right to mount a small disk")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", str(folder)], check=True)

@@ -18,7 +18,22 @@ ROS = {"ament_index_python", "builtin_interfaces", "cv_bridge", "rclpy"} | {
 }
 RUNTIMES = {"onnxruntime", "openvino", "tensorrt"}
 ALLOWED = {
-    "rvm_model": {"numpy", "safetensors", "torch", "tqdm", "yaml", "filelock", "onnx"} | RUNTIMES,
+    "rvm_model": {
+        "av",
+        "cv2",
+        "mcap",
+        "rosbags",
+        "filelock",
+        "numpy",
+        "onnx",
+        "safetensors",
+        "simplejpeg",
+        "torch",
+        "tqdm",
+        "yaml",
+        "zstandard",
+    }
+    | RUNTIMES,
     "rvm_ros": {"av", "cv2", "numpy", "rosbags", "rvm_model", "simplejpeg", "torch", "tqdm"}
     | {"rcl_interfaces", "std_srvs"}
     | ROS,
@@ -32,7 +47,7 @@ ALLOWED = {
         "torchmetrics",
         "yaml",
     }
-    | {"av", "cv2", "fsspec", "numpy", "rosbags", "rvm_model", "torch", "tqdm"},
+    | {"av", "cv2", "fsspec", "numpy", "rosbags", "rvm_model", "safetensors", "torch", "tqdm"},
 }
 
 

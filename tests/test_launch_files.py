@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rvm_ros.launch_parameters import node_parameters
+from rvm_ros.launch_parameters import node_parameters, recorder_parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.py"))
@@ -52,8 +52,8 @@ def parameters():
     return importlib.import_module("rvm_ros.parameters")
 
 
-def test_both_launch_files_are_there():
-    assert [path.name for path in LAUNCH_FILES] == ["demo.launch.py", "perception.launch.py"]
+def test_the_launch_files_are_there():
+    assert [path.name for path in LAUNCH_FILES] == ["demo.launch.py", "perception.launch.py", "record.launch.py"]
 
 
 @pytest.mark.parametrize("path", LAUNCH_FILES, ids=lambda path: path.name)
@@ -123,6 +123,8 @@ def test_launch_files_set_only_parameters_that_their_node_has(parameters):
     set_for_player = parameters_set_by(ROOT / "launch" / "demo.launch.py")
     assert set_for_perception >= {"model", "front.topic"}
     assert set_for_perception <= perception | of_a_camera
+    arguments = dict.fromkeys(argument_names(ROOT / "launch" / "record.launch.py"), "1")
+    assert set(recorder_parameters(arguments)) <= {spec.name for spec in parameters.RECORDER_PARAMETERS}
     assert "source" in set_for_player
     assert set_for_player <= player
 
@@ -232,8 +234,17 @@ def shown_by_foxglove() -> list[str]:
 
 
 @pytest.mark.parametrize("shown", [shown_by_rviz, shown_by_foxglove])
-def test_layout_shows_camera_pca_and_overlay(shown):
-    assert shown() == ["/camera/image_raw", "/perception/camera/pca", "/perception/camera/overlay"]
+def test_layout_shows_camera_and_pictures(shown):
+    pictures = [f"/perception/camera/{name}" for name in ("pca", "overlay", "segmentation")]
+    assert shown() == ["/camera/image_raw", *pictures]
+
+
+@pytest.mark.parametrize("shown", [shown_by_rviz, shown_by_foxglove])
+def test_layout_shows_the_pictures_that_a_recorder_takes_by_itself(shown, parameters):
+    recorded = next(spec.default for spec in parameters.RECORDER_PARAMETERS if spec.name == "outputs")
+    assert "/camera/image_raw" in shown()
+    assert "/perception/camera/segmentation" in shown()
+    assert {"image", "segmentation"} <= set(recorded)
 
 
 def test_layouts_name_topics_that_the_node_publishes(parameters):

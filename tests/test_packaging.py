@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE_FOLDERS = [ROOT / "rvm_model", ROOT / "rvm_ros", ROOT / "training" / "rvm_training"]
-EXECUTABLES = {"perception_container", "perception_node", "video_player_node"}
+EXECUTABLES = {"feature_recorder", "perception_container", "perception_node", "video_player_node"}
 MAX_LINES = 400
 OFFLINE = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--disable-pip-version-check"]
 
