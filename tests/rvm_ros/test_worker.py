@@ -321,7 +321,7 @@ def test_heads_that_fail_cost_the_pictures_of_one_camera(running):
     bench.heads["a"].broken = True
     for camera in "ab":
         bench.worker.put(camera, message(1.0, 5))
-    until(lambda: bench.heads["b"].drawn and bench.headless)
+    until(lambda: bench.heads["b"].drawn and bench.counts("a")["failed"])
     assert (bench.headless, bench.heads["a"].forgotten) == (["a"], 1)
     assert (bench.counts("a")["failed"], bench.counts("b")["failed"]) == (1, 0)
     assert (bench.counts("a")["processed"], bench.perception.reset) == (1, [])

@@ -1,0 +1,1 @@
+"""Evaluation by the field's protocols, with the arithmetic of the public reference code."""
