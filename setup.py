@@ -39,9 +39,11 @@ TRAIN = [
     "fsspec>=2023.5",  # videos and shards in object stores
     "lightning>=2.6",  # 2.6 loads checkpoints without unpickling (weights_only)
     "matplotlib>=3.8",
+    "pillow>=10",  # frames of datasets are resized as in the reference, by its Lanczos
     "pyarrow>=15",
     "pydantic>=2.7",
     "scikit-image>=0.22",
+    "scipy>=1.11",  # poses of JHMDB are MATLAB files
     "tensorboard>=2.16",
     "torchmetrics>=1.4",
 ]

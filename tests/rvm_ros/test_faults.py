@@ -46,7 +46,7 @@ from rvm_training.export.build import export
 pytestmark = pytest.mark.ros
 
 NODE = "rvm_ros.perception_node"
-END_S = GRACE_S + 0.5
+END_S = GRACE_S + 3
 """Seconds from a signal to the process's end: after the grace it is ended wherever it is, also on a busy machine."""
 HERE = ("Fake GPU", "9.0")
 

@@ -37,7 +37,9 @@ def test_j_and_f_are_those_of_davis(reference):
 def test_outlines_are_those_of_davis(reference):
     davis = reference("davis_jf")
     assert davis["boundary_gt"].any()
-    assert all((boundary(mask) == outline).all() for mask, outline in zip(davis["gt"], davis["boundary_gt"], strict=True))
+    assert all(
+        (boundary(mask) == outline).all() for mask, outline in zip(davis["gt"], davis["boundary_gt"], strict=True)
+    )
 
 
 def test_pck_is_that_of_jhmdb(reference):

@@ -35,8 +35,8 @@ def mask_to_labels(
         (float32 [h, w, C] in 0..1, labels of the columns [C] in ascending order).
     """
     values = np.unique(mask)
-    mask = cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST)
-    columns = np.stack([mask == value for value in values], axis=-1).astype(np.float32)
+    nearest = cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST)
+    columns = np.stack([nearest == value for value in values], axis=-1).astype(np.float32)
     labels = np.asarray(cv2.resize(columns, grid[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
     return labels.reshape(*grid, len(values)), values  # OpenCV drops an axis of one.
 

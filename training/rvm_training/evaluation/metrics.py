@@ -1,4 +1,4 @@
-"""Metrics of label propagation: J and F of DAVIS, PCK of JHMDB, mIoU of VIP, equal to the reference code digit for digit.
+"""Metrics of label propagation: J and F of DAVIS, PCK of JHMDB, mIoU of VIP, to the digit of the reference code.
 
 J and F follow davis2017-evaluation, PCK the code of UVC and mIoU that of VIP, all as the authors' evaluation notebook
 uses them.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -57,7 +58,7 @@ def boundary_f(
         gt: true masks, bool [T, H, W].
         pred: predicted masks, bool [T, H, W].
         void: pixels that do not count, bool [T, H, W].
-        bound_th: what counts as near, as a share of the image's diagonal (rounded up to pixels), or in pixels from 1 on.
+        bound_th: what is near, as a share of the image's diagonal (rounded up to pixels), or from 1 on in pixels.
 
     Returns:
         float64 [T] in 0..1.
@@ -118,7 +119,7 @@ def statistics(values: npt.ArrayLike) -> Statistics:
         return Statistics(np.nan, np.nan, np.nan)
     # As in the reference, whose indices go through a byte: a sequence has fewer than 256 frames there. Ours go on.
     edges = np.round(np.linspace(1, len(values), DECAY_BINS + 1) + 1e-10).astype(int) - 1
-    bins = [values[first : last + 1] for first, last in zip(edges[:-1], edges[1:], strict=True)]
+    bins = [values[first : last + 1] for first, last in pairwise(edges)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # All NaN has the mean NaN.
         mean = float(np.nanmean(values))

@@ -1,0 +1,27 @@
+"""`rvm eval`: how good a model's features are, by the field's protocols."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+
+PROTOCOLS: dict[str, tuple[str, str]] = {
+    "davis": ("rvm_training.cli.eval_propagation", "masks of a first frame followed: J&F of DAVIS-2017 or 2016"),
+    "jhmdb": ("rvm_training.cli.eval_propagation", "joints of a first frame followed: PCK of JHMDB"),
+    "vip": ("rvm_training.cli.eval_propagation", "parts of people followed: mIoU of VIP"),
+    "data": ("rvm_training.cli.eval_data", "small folders laid out as those datasets, from the synthetic source"),
+}
+"""Protocol to (module with a `main(protocol, arguments) -> exit status`, what it does)."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one protocol; returns the exit status."""
+    words = list(arguments)
+    if not words or words[0] in ("-h", "--help"):
+        lines = [f"  {name:<16}{text}" for name, (_, text) in PROTOCOLS.items()]
+        print("usage: rvm eval PROTOCOL [...]\n\nprotocols:\n" + "\n".join(lines))
+        print("\n`rvm eval PROTOCOL --help` tells the rest.")
+        return 0 if words else 2
+    if words[0] not in PROTOCOLS:
+        raise ValueError(f"got protocol {words[0]!r}, expected one of {', '.join(PROTOCOLS)}")
+    return int(importlib.import_module(PROTOCOLS[words[0]][0]).main(words[0], words[1:]))

@@ -1,0 +1,32 @@
+"""`rvm eval data`: small folders laid out as DAVIS, JHMDB and VIP, made of synthetic scenes."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from rvm_training.cli.arguments import size
+
+
+def main(protocol: str, arguments: Sequence[str]) -> int:
+    """Run the subcommand; returns the exit status."""
+    from rvm_training.synthetic.benchmarks import WRITERS, BenchmarkConfig
+
+    defaults = BenchmarkConfig()
+    parser = argparse.ArgumentParser(prog=f"rvm eval {protocol}", description=__doc__)
+    parser.add_argument("out", type=Path, help="folder; each dataset gets one in it, by its name")
+    parser.add_argument("--kind", nargs="+", choices=WRITERS, default=list(WRITERS), help="default: all")
+    parser.add_argument("--videos", type=int, default=defaults.videos, help="of each (default: %(default)s)")
+    parser.add_argument("--frames", type=int, default=defaults.frames, help="of each video (default: %(default)s)")
+    parser.add_argument(
+        "--size", type=size, default=(defaults.height, defaults.width), metavar="HxW",
+        help=f"of the frames (default: {defaults.height}x{defaults.width})",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="of the scenes (default: %(default)s)")
+    args = parser.parse_args(arguments)
+    config = BenchmarkConfig(args.videos, args.frames, args.size[0], args.size[1], args.seed)
+    for kind in args.kind:
+        WRITERS[kind](args.out / kind, config)
+        print(f"{args.out / kind}: {config.videos} videos of {config.frames} frames")
+    return 0

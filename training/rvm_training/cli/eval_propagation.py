@@ -1,0 +1,69 @@
+"""`rvm eval davis|jhmdb|vip`: labels of a first frame propagated by features, without training."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rvm_training.cli.eval_arguments import add_models, add_out, announce, choices, watched
+
+if TYPE_CHECKING:
+    from rvm_training.evaluation.models import VideoModel
+    from rvm_training.evaluation.result import Result
+
+HELP = {
+    "davis": "folder with JPEGImages/480p, Annotations/480p and ImageSets",
+    "jhmdb": "folder with Rename_Images, joint_positions and splits",
+    "vip": "folder with Images, Annotations/Category_ids and lists",
+}
+"""Protocol to what its data are."""
+
+
+def main(protocol: str, arguments: Sequence[str]) -> int:
+    """Run the subcommand; returns the exit status."""
+    from rvm_training.evaluation.models import load_model
+
+    args = _parse(protocol, arguments)
+    size, evaluate = _prepared(protocol, args)
+    for choice in choices(args):
+        announce(evaluate(load_model(choice, size)), args.out)
+    return 0
+
+
+def _parse(protocol: str, arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=f"rvm eval {protocol}", description=__doc__)
+    parser.add_argument("data", type=Path, help=HELP[protocol])
+    add_models(parser, size_help="frames are resized to it (default: the protocol's)")
+    parser.add_argument("--only", nargs="+", default=[], metavar="VIDEO", help="these instead of the split's list")
+    if protocol == "davis":
+        parser.add_argument("--year", type=int, choices=(2016, 2017), default=2017, help="2016: all objects are one")
+        parser.add_argument("--save-masks", action="store_true", help="write them too, for davis2017-evaluation")
+    if protocol == "jhmdb":
+        parser.add_argument("--split", type=int, choices=(1, 2, 3), default=1, help="of JHMDB (default: %(default)s)")
+    else:
+        parser.add_argument("--split", default="val", help="list of videos (default: %(default)s)")
+    add_out(parser)
+    return parser.parse_args(arguments)
+
+
+def _prepared(protocol: str, args: argparse.Namespace) -> tuple[tuple[int, int], Callable[[VideoModel], Result]]:
+    """Input size, and what evaluates a model of that size."""
+    from rvm_training.evaluation import datasets, propagation
+
+    settings = {"davis": propagation.DAVIS, "jhmdb": propagation.JHMDB, "vip": propagation.VIP}[protocol]
+    settings = replace(settings, size=args.size or settings.size)
+    shared = {"data": args.data.resolve().name, "protocol": settings, "progress": watched}
+    if protocol == "davis":
+        sequences = datasets.davis(args.data, year=args.year, split=args.split, only=args.only)
+        masks_to = args.out / "masks" if args.save_masks else None
+        year = {"year": args.year, "masks_to": masks_to}
+        return settings.size, partial(propagation.evaluate_davis, videos=sequences, **year, **shared)
+    if protocol == "jhmdb":
+        poses = datasets.jhmdb(args.data, split=args.split, only=args.only)
+        return settings.size, partial(propagation.evaluate_jhmdb, videos=poses, **shared)
+    videos = datasets.vip(args.data, split=args.split, only=args.only)
+    return settings.size, partial(propagation.evaluate_vip, videos=videos, **shared)

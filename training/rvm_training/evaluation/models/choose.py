@@ -1,0 +1,81 @@
+"""Which model is evaluated, by one string."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from rvm_model.engines import choose_engine
+from rvm_model.engines.manifest import MANIFEST
+from rvm_training.evaluation.models.base import VideoModel
+from rvm_training.evaluation.models.pixels import PixelModel
+from rvm_training.evaluation.models.rvm import RecurrentModel
+
+PIXELS = "pixels"
+STILL = "still:"
+"""Prefix of RVM weights: the same network, started anew at every frame."""
+HELP = (
+    "weights of RVM (a file, a downloaded released model, untrained:PRESET), an engine's folder, still:WEIGHTS for the "
+    "same without recurrence, or pixels[:PATCH]"
+)
+"""What may be given."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A model, and what runs it."""
+
+    model: str
+    """See `HELP`."""
+    engine: str = "torch"
+    """What runs RVM weights, as `choose_engine` takes it."""
+    device: str = "auto"
+    """cpu, cuda, cuda:N; auto takes CUDA where torch sees it."""
+    threads: int = 0
+    """Of a CPU engine; 0 takes as many as torch does."""
+
+
+def load_model(choice: Choice, size: tuple[int, int]) -> VideoModel:
+    """Load a model for frames of a size.
+
+    Args:
+        choice: which one, and what runs it.
+        size: rows and columns of the frames.
+
+    Raises:
+        ValueError: the specification is none, or does not fit the size or this machine.
+        OSError: there is no such file or folder.
+    """
+    spec = choice.model
+    if spec.startswith(STILL):
+        model = load_model(replace(choice, model=spec.removeprefix(STILL)), size)
+        if not isinstance(model, RecurrentModel):
+            raise ValueError(f"model: got {spec!r}, expected {STILL} before weights of RVM or an engine's folder")
+        return model.frame_by_frame(spec)
+    if spec == PIXELS or spec.startswith(f"{PIXELS}:"):
+        return PixelModel(size, patch_size=_patch(spec), device=_device(choice.device))
+    folder = Path(spec).expanduser()
+    if (folder / MANIFEST).is_file():
+        engine = choose_engine(str(folder), model="", size=size, device=choice.device, threads=choice.threads)
+        if (engine.info.height, engine.info.width) != size:
+            raise ValueError(
+                f"model: {folder} is an engine for {engine.info.height}x{engine.info.width}, expected "
+                f"{size[0]}x{size[1]}; export one with `rvm export --size {size[0]}x{size[1]}`, or give its own size"
+            )
+        return RecurrentModel(engine, folder.name)
+    engine = choose_engine(choice.engine, model=spec, size=size, device=choice.device, threads=choice.threads)
+    name = spec if "/" not in spec else Path(spec).stem
+    return RecurrentModel(engine, name)
+
+
+def _patch(spec: str) -> int:
+    _, _, text = spec.partition(":")
+    if text and (not text.isdecimal() or int(text) < 1):
+        raise ValueError(f"model: got {spec!r}, expected {PIXELS}:PATCH with a patch side in pixels, for example 16")
+    return int(text or 16)
+
+
+def _device(device: str) -> torch.device:
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
