@@ -9,6 +9,10 @@ PROTOCOLS: dict[str, tuple[str, str]] = {
     "davis": ("rvm_training.cli.eval_propagation", "masks of a first frame followed: J&F of DAVIS-2017 or 2016"),
     "jhmdb": ("rvm_training.cli.eval_propagation", "joints of a first frame followed: PCK of JHMDB"),
     "vip": ("rvm_training.cli.eval_propagation", "parts of people followed: mIoU of VIP"),
+    "noise-square": ("rvm_training.cli.eval_noise_square", "what only motion shows, with and without recurrence"),
+    "horizon": ("rvm_training.cli.eval_horizon", "J&F over the first 16, 32, ... 80 frames"),
+    "robustness": ("rvm_training.cli.eval_robustness", "J&F under blur, noise, lost frames, exposure, occlusion, JPEG"),
+    "table": ("rvm_training.cli.eval_table", "results of several models side by side"),
     "data": ("rvm_training.cli.eval_data", "small folders laid out as those datasets, from the synthetic source"),
 }
 """Protocol to (module with a `main(protocol, arguments) -> exit status`, what it does)."""

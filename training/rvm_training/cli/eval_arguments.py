@@ -28,6 +28,14 @@ def add_models(parser: argparse.ArgumentParser, *, size_help: str) -> None:
     parser.add_argument("--threads", type=int, default=0, help="of a CPU engine (default: one for each physical core)")
 
 
+def add_davis(parser: argparse.ArgumentParser) -> None:
+    """Add which sequences of a folder laid out as DAVIS."""
+    parser.add_argument("data", type=Path, help="folder with JPEGImages/480p, Annotations/480p and ImageSets")
+    parser.add_argument("--year", type=int, choices=(2016, 2017), default=2017, help="2016: all objects are one")
+    parser.add_argument("--split", default="val", help="list of videos (default: %(default)s)")
+    parser.add_argument("--only", nargs="+", default=[], metavar="VIDEO", help="these instead of the split's list")
+
+
 def add_out(parser: argparse.ArgumentParser) -> None:
     """Add where results go."""
     parser.add_argument("--out", type=Path, default=Path("eval_out"), help="folder of results (default: %(default)s)")

@@ -9,14 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rvm_training.cli.eval_arguments import add_models, add_out, announce, choices, watched
+from rvm_training.cli.eval_arguments import add_davis, add_models, add_out, announce, choices, watched
 
 if TYPE_CHECKING:
     from rvm_training.evaluation.models import VideoModel
     from rvm_training.evaluation.result import Result
 
 HELP = {
-    "davis": "folder with JPEGImages/480p, Annotations/480p and ImageSets",
     "jhmdb": "folder with Rename_Images, joint_positions and splits",
     "vip": "folder with Images, Annotations/Category_ids and lists",
 }
@@ -36,16 +35,15 @@ def main(protocol: str, arguments: Sequence[str]) -> int:
 
 def _parse(protocol: str, arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=f"rvm eval {protocol}", description=__doc__)
-    parser.add_argument("data", type=Path, help=HELP[protocol])
-    add_models(parser, size_help="frames are resized to it (default: the protocol's)")
-    parser.add_argument("--only", nargs="+", default=[], metavar="VIDEO", help="these instead of the split's list")
     if protocol == "davis":
-        parser.add_argument("--year", type=int, choices=(2016, 2017), default=2017, help="2016: all objects are one")
+        add_davis(parser)
         parser.add_argument("--save-masks", action="store_true", help="write them too, for davis2017-evaluation")
-    if protocol == "jhmdb":
-        parser.add_argument("--split", type=int, choices=(1, 2, 3), default=1, help="of JHMDB (default: %(default)s)")
     else:
-        parser.add_argument("--split", default="val", help="list of videos (default: %(default)s)")
+        parser.add_argument("data", type=Path, help=HELP[protocol])
+        split = {"type": int, "choices": (1, 2, 3), "default": 1} if protocol == "jhmdb" else {"default": "val"}
+        parser.add_argument("--split", help="list of videos (default: %(default)s)", **split)
+        parser.add_argument("--only", nargs="+", default=[], metavar="VIDEO", help="these instead of the split's list")
+    add_models(parser, size_help="frames are resized to it (default: the protocol's)")
     add_out(parser)
     return parser.parse_args(arguments)
 

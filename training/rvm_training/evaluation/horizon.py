@@ -1,0 +1,87 @@
+"""How long an object is followed (paper, figure 4): J&F over the first 16, 32, ... frames, against that over 16.
+
+Propagation never looks ahead, so that one pass over a video gives all horizons. All are scored on the same videos,
+those that are as long as the longest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+
+from rvm_training.evaluation.datasets import MaskVideo
+from rvm_training.evaluation.models import VideoModel
+from rvm_training.evaluation.propagation import (
+    DAVIS,
+    ObjectScore,
+    Progress,
+    Protocol,
+    propagate_masks,
+    score_objects,
+    summary,
+)
+from rvm_training.evaluation.result import Result
+
+HORIZONS = (16, 32, 48, 64, 80)
+"""Frames of the paper's figure."""
+
+
+def long_enough(videos: Iterable[MaskVideo], horizons: Sequence[int]) -> list[MaskVideo]:
+    """The videos with as many frames as the longest horizon.
+
+    Raises:
+        ValueError: horizons that are no rising numbers of 3 or more, or no video is that long.
+    """
+    if not horizons or horizons[0] < 3 or list(horizons) != sorted(set(horizons)):
+        raise ValueError(f"horizons: got {list(horizons)}, expected rising numbers of frames, each 3 or more")
+    videos = list(videos)
+    kept = [video for video in videos if len(video.images) >= horizons[-1]]
+    if not kept:
+        longest = max((len(video.images) for video in videos), default=0)
+        raise ValueError(
+            f"horizons: got {len(videos)} videos of at most {longest} frames, expected one of {horizons[-1]} or more; "
+            "give shorter horizons"
+        )
+    return kept
+
+
+def evaluate_horizon(
+    model: VideoModel,
+    videos: Iterable[MaskVideo],
+    *,
+    data: str,
+    horizons: Sequence[int] = HORIZONS,
+    protocol: Protocol = DAVIS,
+    progress: Progress = iter,
+) -> Result:
+    """J&F over the first frames of videos.
+
+    Args:
+        model: for frames of the protocol's size.
+        videos: sequences; those that are too short are left out.
+        data: name of the data in the result.
+        horizons: numbers of frames, rising.
+        protocol: settings.
+        progress: passes the videos through.
+
+    Returns:
+        The curves `J&F` and `relative` (divided by the first) over `frames`.
+
+    Raises:
+        DatasetError: a video cannot be read.
+        ValueError: see `long_enough`.
+    """
+    kept = long_enough(videos, horizons)
+    scores: dict[int, list[ObjectScore]] = {frames: [] for frames in horizons}
+    for video in progress(kept):
+        frames, gt = video.read()
+        pred = propagate_masks(model, frames[: horizons[-1]], gt[0], protocol)
+        for count in horizons:
+            scores[count] += score_objects(video.name, gt[:count], pred[:count])
+    curve = [summary(scores[count])["J&F-Mean"] for count in horizons]
+    relative = [value / curve[0] if curve[0] else float("nan") for value in curve]
+    metrics = {f"J&F@{count}": value for count, value in zip(horizons, curve, strict=True)}
+    metrics[f"relative@{horizons[-1]}"] = relative[-1]
+    settings = {**asdict(protocol), "videos": len(kept)}
+    curves: dict[str, Sequence[float]] = {"frames": list(horizons), "J&F": curve, "relative": relative}
+    return Result("horizon", model.info, data, settings, metrics, curves=curves)

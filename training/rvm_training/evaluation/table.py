@@ -1,0 +1,113 @@
+"""Results of several models side by side, in the form of the paper's tables 1 and 2.
+
+The normalised average is the paper's: every task relative to the best model of the table, averaged over the tasks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rvm_training.evaluation.result import Result
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The one figure of a protocol that tables show."""
+
+    metric: str
+    """Name in the result."""
+    title: str
+    """Of the column."""
+    scale: float = 1.0
+    """From the result's unit to the column's."""
+    lower_is_better: bool = False
+
+
+HEADLINES: dict[str, Headline] = {
+    "davis-2017": Headline("J&F-Mean", "DAVIS J&F", 100),
+    "davis-2016": Headline("J&F-Mean", "DAVIS-2016 J&F", 100),
+    "jhmdb": Headline("PCK@0.1", "JHMDB PCK@0.1"),
+    "vip": Headline("mIoU", "VIP mIoU", 100),
+    "noise-square": Headline("IoU", "noise square IoU", 100),
+}
+"""Protocol to its figure, in the order of the columns."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Models against protocols."""
+
+    columns: tuple[str, ...]
+    """Titles; the last one is the normalised average where there are several protocols."""
+    rows: tuple[tuple[str, tuple[float, ...]], ...]
+    """Model and its figures; NaN where there is none."""
+    best: tuple[int, ...]
+    """Row with the best figure of each column; -1 where there is none."""
+
+    def markdown(self) -> str:
+        """The table as Markdown, the best of every column in bold."""
+        lines = ["| model | " + " | ".join(self.columns) + " |", "|---|" + "---:|" * len(self.columns)]
+        for index, (model, values) in enumerate(self.rows):
+            cells = ["" if math.isnan(value) else f"{value:.1f}" for value in values]
+            cells = [f"**{cell}**" if index == best else cell for cell, best in zip(cells, self.best, strict=True)]
+            lines.append(f"| {model} | " + " | ".join(cells) + " |")
+        return "\n".join(lines) + "\n"
+
+
+def tabulate(results: Sequence[Result]) -> Table:
+    """Arrange results.
+
+    Args:
+        results: of any models and protocols; those of protocols that have no headline are left out.
+
+    Raises:
+        ValueError: two results of one model and protocol, one protocol on different data, or nothing to show.
+    """
+    shown = [result for result in results if result.protocol in HEADLINES]
+    if not shown:
+        raise ValueError(f"table: got no result of {', '.join(HEADLINES)}, expected at least one")
+    cells: dict[tuple[str, str], float] = {}
+    data: dict[str, str] = {}
+    for result in shown:
+        model, protocol = result.model.name, result.protocol
+        if (model, protocol) in cells:
+            raise ValueError(
+                f"table: got two results of {model} in {protocol}, expected one; give them different names"
+            )
+        if data.setdefault(protocol, result.data) != result.data:
+            raise ValueError(f"table: got {protocol} on {data[protocol]} and {result.data}, expected the same data")
+        headline = HEADLINES[protocol]
+        cells[model, protocol] = result.metrics[headline.metric] * headline.scale
+    models = list(dict.fromkeys(result.model.name for result in shown))
+    protocols = [protocol for protocol in HEADLINES if protocol in data]
+    matrix = [[cells.get((model, protocol), math.nan) for protocol in protocols] for model in models]
+    lower = [HEADLINES[protocol].lower_is_better for protocol in protocols]
+    columns = [HEADLINES[protocol].title for protocol in protocols]
+    best = [_best([row[index] for row in matrix], lower[index]) for index in range(len(protocols))]
+    if len(protocols) > 1:
+        for row in matrix:
+            row.append(_normalised(row, [matrix[at][index] for index, at in enumerate(best)], lower))
+        columns.append("normalised average")
+        best.append(_best([row[-1] for row in matrix], False))
+    rows = tuple((model, tuple(row)) for model, row in zip(models, matrix, strict=True))
+    return Table(tuple(columns), rows, tuple(best))
+
+
+def _best(values: Sequence[float], lower_is_better: bool) -> int:
+    finite = [index for index, value in enumerate(values) if not math.isnan(value)]
+    if not finite:
+        return -1
+    return (min if lower_is_better else max)(finite, key=lambda index: values[index])
+
+
+def _normalised(row: Sequence[float], best: Sequence[float], lower: Sequence[bool]) -> float:
+    """Mean share of the best, in percent; NaN for a model that lacks a task: it would be compared on other tasks."""
+    shares = [_share(*each) for each in zip(row, best, lower, strict=True)]
+    return 100 * sum(shares) / len(shares)
+
+
+def _share(value: float, best: float, lower_is_better: bool) -> float:
+    above, below = (best, value) if lower_is_better else (value, best)
+    return above / below if below else math.nan
