@@ -12,6 +12,8 @@ PROTOCOLS: dict[str, tuple[str, str]] = {
     "noise-square": ("rvm_training.cli.eval_noise_square", "what only motion shows, with and without recurrence"),
     "horizon": ("rvm_training.cli.eval_horizon", "J&F over the first 16, 32, ... 80 frames"),
     "robustness": ("rvm_training.cli.eval_robustness", "J&F under blur, noise, lost frames, exposure, occlusion, JPEG"),
+    "reconstruction": ("rvm_training.cli.eval_reconstruction", "PSNR and SSIM of masked later frames"),
+    "videos": ("rvm_training.cli.eval_videos", "features as colours and clusters beside the video"),
     "table": ("rvm_training.cli.eval_table", "results of several models side by side"),
     "data": ("rvm_training.cli.eval_data", "small folders laid out as those datasets, from the synthetic source"),
 }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +12,23 @@ from rvm_model.weights import DEFAULT_MODEL
 from rvm_training.cli.arguments import size
 
 if TYPE_CHECKING:
-    from rvm_training.evaluation.models import Choice
+    import numpy as np
+    import numpy.typing as npt
+
+    from rvm_training.evaluation.models import Choice, VideoModel
     from rvm_training.evaluation.result import Result
+
+    U8 = npt.NDArray[np.uint8]
 
 
 def add_models(parser: argparse.ArgumentParser, *, size_help: str) -> None:
     """Add which models are evaluated, at which size, and what runs them."""
     from rvm_training.evaluation.models.choose import HELP
 
-    parser.add_argument("--model", nargs="+", default=[DEFAULT_MODEL], help=f"one or several: {HELP}")
+    parser.add_argument(
+        "--model", nargs="+", type=_named, default=[("", DEFAULT_MODEL)], metavar="[NAME=]MODEL",
+        help=f"one or several, with the names that tables shall give them: {HELP}",
+    )  # fmt: skip
     parser.add_argument("--size", type=size, metavar="HxW", help=size_help)
     parser.add_argument(
         "--engine", default="torch", help="what runs RVM weights: torch, openvino, onnx (default: %(default)s)"
@@ -41,15 +50,61 @@ def add_out(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("eval_out"), help="folder of results (default: %(default)s)")
 
 
-def choices(args: argparse.Namespace) -> list[Choice]:
-    """The models that the arguments of `add_models` ask for."""
+def add_footage(parser: argparse.ArgumentParser) -> None:
+    """Add which clips are looked at."""
+    parser.add_argument("videos", nargs="*", help="video files or folders of images (default: synthetic scenes)")
+    parser.add_argument("--scenes", type=int, default=4, help="synthetic ones, where no video is given")
+
+
+def footage(args: argparse.Namespace, frames: int, size: tuple[int, int]) -> tuple[list[tuple[str, U8]], str]:
+    """The clips (name, frames [T, H, W, 3]) that the arguments of `add_footage` ask for, and what to call them.
+
+    Raises:
+        ValueError: a video cannot be read, or is shorter.
+    """
+    from rvm_training.evaluation import footage as source
+
+    if args.videos:
+        return list(source.footage(args.videos, frames, size)), ", ".join(Path(each).name for each in args.videos)
+    return list(source.scenes(args.scenes, frames, size)), "synthetic"
+
+
+def chosen(args: argparse.Namespace) -> list[Choice]:
+    """The models that the arguments of `add_models` ask for, not yet loaded.
+
+    Raises:
+        ValueError: two have the same name.
+    """
     import torch
 
     from rvm_training.evaluation.models import Choice
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    return [Choice(model, args.engine, args.device, args.threads) for model in args.model]
+    choices = [Choice(spec, name, args.engine, args.device, args.threads) for name, spec in args.model]
+    titles = [choice.title for choice in choices]
+    if twice := {title for title in titles if titles.count(title) > 1}:
+        raise ValueError(f"model: got several called {', '.join(twice)}; name them, as --model NAME=MODEL")
+    return choices
+
+
+def models(args: argparse.Namespace, size: tuple[int, int]) -> Iterator[VideoModel]:
+    """Load the models that the arguments of `add_models` ask for, one after the other.
+
+    Raises:
+        ValueError: two have the same name, or one cannot be for this size.
+        OSError: one is not there.
+    """
+    from rvm_training.evaluation.models import load_model
+
+    for choice in chosen(args):
+        yield load_model(choice, size)
+
+
+def _named(text: str) -> tuple[str, str]:
+    # A folder's name may have an equals sign, a model's may not.
+    match = re.fullmatch(r"([^/=]+)=(.+)", text)
+    return (match[1], match[2]) if match else ("", text)
 
 
 def watched(videos: Iterable[Any]) -> Iterable[Any]:

@@ -6,14 +6,13 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rvm_training.cli.eval_arguments import add_davis, add_models, add_out, announce, choices, watched
+from rvm_training.cli.eval_arguments import add_davis, add_models, add_out, announce, models, watched
 
 
 def main(protocol: str, arguments: Sequence[str]) -> int:
     """Run the subcommand; returns the exit status."""
     from rvm_training.evaluation import datasets
     from rvm_training.evaluation.horizon import HORIZONS, evaluate_horizon, long_enough
-    from rvm_training.evaluation.models import load_model
     from rvm_training.evaluation.plots import plot_curves
     from rvm_training.evaluation.propagation import DAVIS
 
@@ -29,8 +28,7 @@ def main(protocol: str, arguments: Sequence[str]) -> int:
     settings = replace(DAVIS, size=args.size or DAVIS.size)
     name = args.data.resolve().name
     results = []
-    for choice in choices(args):
-        model = load_model(choice, settings.size)
+    for model in models(args, settings.size):
         results.append(
             evaluate_horizon(model, kept, data=name, horizons=args.frames, protocol=settings, progress=watched)
         )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rvm_training.cli.eval_arguments import add_models, add_out, announce, choices
+from rvm_training.cli.eval_arguments import add_models, add_out, announce, models
 
 if TYPE_CHECKING:
     from rvm_training.evaluation.models import VideoModel
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 def main(protocol: str, arguments: Sequence[str]) -> int:
     """Run the subcommand; returns the exit status."""
-    from rvm_training.evaluation.models import load_model
     from rvm_training.evaluation.models.rvm import RecurrentModel
     from rvm_training.evaluation.noise_square import NoiseSquare, evaluate_noise_square
 
@@ -34,17 +33,16 @@ def main(protocol: str, arguments: Sequence[str]) -> int:
     args = parser.parse_args(arguments)
     settle = min(defaults.settle, args.frames // 2)
     settings = NoiseSquare(args.size or defaults.size, args.clips, args.frames, settle, args.clusters, args.seed)
-    models: list[VideoModel] = []
-    for choice in choices(args):
-        model = load_model(choice, settings.size)
-        models.append(model)
+    chosen: list[VideoModel] = []
+    for model in models(args, settings.size):
+        chosen.append(model)
         if isinstance(model, RecurrentModel) and model.info.kind == "recurrent":
-            models.append(model.frame_by_frame(f"still:{model.info.name}"))
-    for model in models:
+            chosen.append(model.frame_by_frame(f"still:{model.info.name}"))
+    for model in chosen:
         announce(evaluate_noise_square(model, settings), args.out)
     path = args.out / "noise-square.mp4"
-    _write_video(path, models, settings)
-    print(f"{path}: the first clip, its square, and the cluster of {', '.join(model.info.name for model in models)}")
+    _write_video(path, chosen, settings)
+    print(f"{path}: the first clip, its square, and the cluster of {', '.join(model.info.name for model in chosen)}")
     return 0
 
 

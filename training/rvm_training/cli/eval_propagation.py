@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rvm_training.cli.eval_arguments import add_davis, add_models, add_out, announce, choices, watched
+from rvm_training.cli.eval_arguments import add_davis, add_models, add_out, announce, models, watched
 
 if TYPE_CHECKING:
     from rvm_training.evaluation.models import VideoModel
@@ -24,12 +24,11 @@ HELP = {
 
 def main(protocol: str, arguments: Sequence[str]) -> int:
     """Run the subcommand; returns the exit status."""
-    from rvm_training.evaluation.models import load_model
 
     args = _parse(protocol, arguments)
     size, evaluate = _prepared(protocol, args)
-    for choice in choices(args):
-        announce(evaluate(load_model(choice, size)), args.out)
+    for model in models(args, size):
+        announce(evaluate(model), args.out)
     return 0
 
 

@@ -6,14 +6,13 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rvm_training.cli.eval_arguments import add_davis, add_models, add_out, announce, choices, watched
+from rvm_training.cli.eval_arguments import add_davis, add_models, add_out, announce, models, watched
 
 
 def main(protocol: str, arguments: Sequence[str]) -> int:
     """Run the subcommand; returns the exit status."""
     from rvm_training.evaluation import datasets
     from rvm_training.evaluation.corruptions import NAMES, STRENGTHS
-    from rvm_training.evaluation.models import load_model
     from rvm_training.evaluation.plots import plot_curves
     from rvm_training.evaluation.propagation import DAVIS
     from rvm_training.evaluation.robustness import evaluate_robustness
@@ -29,8 +28,7 @@ def main(protocol: str, arguments: Sequence[str]) -> int:
     videos = datasets.davis(args.data, year=args.year, split=args.split, only=args.only)
     settings = replace(DAVIS, size=args.size or DAVIS.size)
     results = []
-    for choice in choices(args):
-        model = load_model(choice, settings.size)
+    for model in models(args, settings.size):
         results.append(
             evaluate_robustness(
                 model, videos, data=args.data.resolve().name, names=args.corruptions, strengths=args.strengths,

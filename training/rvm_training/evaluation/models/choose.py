@@ -29,12 +29,26 @@ class Choice:
 
     model: str
     """See `HELP`."""
+    name: str = ""
+    """What tables call it; empty takes it from the specification, without folders."""
     engine: str = "torch"
     """What runs RVM weights, as `choose_engine` takes it."""
     device: str = "auto"
     """cpu, cuda, cuda:N; auto takes CUDA where torch sees it."""
     threads: int = 0
     """Of a CPU engine; 0 takes as many as torch does."""
+
+    @property
+    def title(self) -> str:
+        """What tables call it."""
+        path = Path(self.model).expanduser()
+        return self.name or (path.stem if path.is_file() else path.name if path.is_dir() else self.model)
+
+    @property
+    def torch_device(self) -> torch.device:
+        """Where torch runs it."""
+        cuda = self.device == "auto" and torch.cuda.is_available()
+        return torch.device("cuda" if cuda else "cpu" if self.device == "auto" else self.device)
 
 
 def load_model(choice: Choice, size: tuple[int, int]) -> VideoModel:
@@ -53,9 +67,9 @@ def load_model(choice: Choice, size: tuple[int, int]) -> VideoModel:
         model = load_model(replace(choice, model=spec.removeprefix(STILL)), size)
         if not isinstance(model, RecurrentModel):
             raise ValueError(f"model: got {spec!r}, expected {STILL} before weights of RVM or an engine's folder")
-        return model.frame_by_frame(spec)
+        return model.frame_by_frame(choice.title)
     if spec == PIXELS or spec.startswith(f"{PIXELS}:"):
-        return PixelModel(size, patch_size=_patch(spec), device=_device(choice.device))
+        return PixelModel(size, name=choice.title, patch_size=_patch(spec), device=choice.torch_device)
     folder = Path(spec).expanduser()
     if (folder / MANIFEST).is_file():
         engine = choose_engine(str(folder), model="", size=size, device=choice.device, threads=choice.threads)
@@ -64,10 +78,9 @@ def load_model(choice: Choice, size: tuple[int, int]) -> VideoModel:
                 f"model: {folder} is an engine for {engine.info.height}x{engine.info.width}, expected "
                 f"{size[0]}x{size[1]}; export one with `rvm export --size {size[0]}x{size[1]}`, or give its own size"
             )
-        return RecurrentModel(engine, folder.name)
+        return RecurrentModel(engine, choice.title)
     engine = choose_engine(choice.engine, model=spec, size=size, device=choice.device, threads=choice.threads)
-    name = spec if "/" not in spec else Path(spec).stem
-    return RecurrentModel(engine, name)
+    return RecurrentModel(engine, choice.title)
 
 
 def _patch(spec: str) -> int:
@@ -75,7 +88,3 @@ def _patch(spec: str) -> int:
     if text and (not text.isdecimal() or int(text) < 1):
         raise ValueError(f"model: got {spec!r}, expected {PIXELS}:PATCH with a patch side in pixels, for example 16")
     return int(text or 16)
-
-
-def _device(device: str) -> torch.device:
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)

@@ -11,10 +11,15 @@ from rvm_training.evaluation.models.base import ModelInfo, Video, VideoModel
 class PixelModel(VideoModel):
     """Every patch is the list of its own pixels, in -1..1."""
 
-    def __init__(self, size: tuple[int, int], *, patch_size: int = 16, device: torch.device | str = "cpu") -> None:
-        super().__init__(
-            ModelInfo("pixels", "frame by frame", "", False, "fp32", f"torch on {device}", patch_size), size
-        )
+    def __init__(
+        self,
+        size: tuple[int, int],
+        *,
+        name: str = "pixels",
+        patch_size: int = 16,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__(ModelInfo(name, "frame by frame", "", False, "fp32", f"torch on {device}", patch_size), size)
         self._device = torch.device(device)
 
     def features(self, frames: Video) -> Tensor:

@@ -1,0 +1,54 @@
+"""Clips to look at: beginnings of videos and image folders, or synthetic scenes that training never sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from rvm_model.frame_source import open_source
+from rvm_training.synthetic.generate import SceneConfig, random_scene
+
+U8 = npt.NDArray[np.uint8]
+
+
+def footage(sources: Sequence[str], frames: int, size: tuple[int, int]) -> Iterator[tuple[str, U8]]:
+    """The first frames of videos.
+
+    Args:
+        sources: video files or folders of images.
+        frames: how many of each.
+        size: rows and columns wanted; the middle of a frame is cut out to its ratio.
+
+    Yields:
+        (name, RGB [frames, H, W, 3]).
+
+    Raises:
+        ValueError: a source cannot be read, or is shorter.
+    """
+    for source in sources:
+        taken = [fitted(frame.rgb, size) for frame in islice(open_source(source), frames)]
+        if len(taken) < frames:
+            raise ValueError(f"{source}: got {len(taken)} frames, expected {frames}; ask for fewer")
+        yield Path(source).stem, np.stack(taken)
+
+
+def scenes(count: int, frames: int, size: tuple[int, int], seed: int = 0) -> Iterator[tuple[str, U8]]:
+    """Synthetic clips of photographs that training never sees, as `footage` gives them."""
+    config = SceneConfig(noise_square_share=0.0, held_out=True)
+    for index in range(count):
+        scene = random_scene(np.random.default_rng([seed, index, 7]), *size, config)
+        yield f"scene-{index:02d}", np.stack([scene.frame(t) for t in range(frames)])
+
+
+def fitted(rgb: U8, size: tuple[int, int]) -> U8:
+    """The middle of a frame [H, W, 3] at another size and ratio, by Pillow's Lanczos."""
+    height, width = rgb.shape[:2]
+    scale = min(height / size[0], width / size[1])
+    rows, columns = size[0] * scale, size[1] * scale
+    box = ((width - columns) / 2, (height - rows) / 2, (width + columns) / 2, (height + rows) / 2)
+    return np.asarray(Image.fromarray(rgb).resize(size[::-1], Image.Resampling.LANCZOS, box))
