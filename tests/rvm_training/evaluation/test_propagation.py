@@ -25,34 +25,20 @@ SIZE = (64, 112)
 PROTOCOL = Protocol(size=SIZE, context=3)
 
 
-class Oracle(VideoModel):
-    """Features that tell which label a patch has, from masks that it is given: propagation cannot go wrong."""
-
-    def __init__(self, masks, patch_size=4):
-        super().__init__(ModelInfo("oracle", "frame by frame", "", False, "fp32", "torch", patch_size), SIZE)
-        self.masks = masks
-
-    def features(self, frames):
-        self.check(frames)
-        patch = self.info.patch_size
-        cells = self.masks[:, patch // 2 :: patch, patch // 2 :: patch].astype(np.int64)
-        return torch.eye(32)[torch.from_numpy(cells)]
-
-
-def test_what_the_features_tell_apart_is_followed(benchmarks):
+def test_what_the_features_tell_apart_is_followed(benchmarks, oracle):
     for video in datasets.davis(benchmarks / "davis"):
         frames, masks = video.read()
-        found = propagate_masks(Oracle(masks), frames, masks[0], PROTOCOL)
+        found = propagate_masks(oracle(masks), frames, masks[0], PROTOCOL)
         # Up to the patches' edges.
         assert (found == masks).mean() > 0.93
         assert found.shape == masks.shape
 
 
-def test_davis_scores_are_means_over_objects_without_the_ends(benchmarks):
+def test_davis_scores_are_means_over_objects_without_the_ends(benchmarks, oracle):
     (video, *_) = datasets.davis(benchmarks / "davis")
     frames, masks = video.read()
-    result = evaluate_davis(Oracle(masks), [video], data="made", protocol=PROTOCOL)
-    found = propagate_masks(Oracle(masks), frames, masks[0], PROTOCOL)
+    result = evaluate_davis(oracle(masks), [video], data="made", protocol=PROTOCOL)
+    found = propagate_masks(oracle(masks), frames, masks[0], PROTOCOL)
     objects = range(1, masks[0].max() + 1)
     j = np.mean([jaccard(masks[1:-1] == each, found[1:-1] == each).mean() for each in objects])
     f = np.mean([boundary_f(masks[1:-1] == each, found[1:-1] == each).mean() for each in objects])
@@ -63,15 +49,15 @@ def test_davis_scores_are_means_over_objects_without_the_ends(benchmarks):
     assert (result.protocol, result.settings["context"]) == ("davis-2017", 3)
 
 
-def test_masks_are_left_for_the_official_code(benchmarks, tmp_path):
+def test_masks_are_left_for_the_official_code(benchmarks, oracle, tmp_path):
     (video, *_) = datasets.davis(benchmarks / "davis")
     frames, masks = video.read()
-    evaluate_davis(Oracle(masks), [video], data="made", protocol=PROTOCOL, masks_to=tmp_path)
+    evaluate_davis(oracle(masks), [video], data="made", protocol=PROTOCOL, masks_to=tmp_path)
     files = sorted((tmp_path / "oracle" / video.name).iterdir())
     assert [file.name for file in files] == [path.name for path in video.masks]
     with Image.open(files[2]) as image:
         found = np.asarray(image)
-    assert (found == propagate_masks(Oracle(masks), frames, masks[0], PROTOCOL)[2]).all()
+    assert (found == propagate_masks(oracle(masks), frames, masks[0], PROTOCOL)[2]).all()
 
 
 def test_objects_that_come_later_are_not_scored():
@@ -88,11 +74,11 @@ def test_a_sequence_without_frames_between_its_ends_is_refused():
         list(score_objects("made", np.ones((2, 4, 4), int), np.ones((2, 4, 4), int)))
 
 
-def test_vip_counts_pixels_of_all_frames_by_class(benchmarks):
+def test_vip_counts_pixels_of_all_frames_by_class(benchmarks, oracle):
     (video, *_) = datasets.vip(benchmarks / "vip")
     frames, masks = video.read()
-    result = evaluate_vip(Oracle(masks), [video], data="made", protocol=PROTOCOL)
-    found = propagate_masks(Oracle(masks), frames, masks[0], PROTOCOL)
+    result = evaluate_vip(oracle(masks), [video], data="made", protocol=PROTOCOL)
+    found = propagate_masks(oracle(masks), frames, masks[0], PROTOCOL)
     background = ((found == 0) & (masks == 0)).sum() / ((found == 0) | (masks == 0)).sum()
     assert result.metrics["IoU background"] == pytest.approx(background)
     present = [value for name, value in result.metrics.items() if name.startswith("IoU ") and not np.isnan(value)]
@@ -101,7 +87,7 @@ def test_vip_counts_pixels_of_all_frames_by_class(benchmarks):
     assert np.isnan(result.metrics["IoU hat"]) == ("hat" not in str(np.unique(masks)) and 1 not in masks)
 
 
-def test_joints_on_a_still_picture_stay_where_they_are(benchmarks):
+def test_joints_on_a_still_picture_stay_where_they_are():
     class Places(VideoModel):
         """Each patch is itself and nothing else."""
 
@@ -127,9 +113,9 @@ def test_joints_on_a_still_picture_stay_where_they_are(benchmarks):
     assert list(metrics.values()) == [100.0] * 5
 
 
-def test_nothing_to_follow_is_told():
+def test_nothing_to_follow_is_told(oracle):
     with pytest.raises(ValueError, match="got no object in the first mask of any sequence"):
-        evaluate_davis(Oracle(np.zeros((3, *SIZE))), [], data="made")
+        evaluate_davis(oracle(np.zeros((3, *SIZE))), [], data="made")
 
 
 def test_frames_are_resized_as_by_the_notebook():
@@ -140,12 +126,12 @@ def test_frames_are_resized_as_by_the_notebook():
     assert resized(frames, (20, 30)) is frames
 
 
-def test_a_result_is_read_back_with_what_is_no_number(benchmarks, tmp_path):
+def test_a_result_is_read_back_with_what_is_no_number(benchmarks, oracle, tmp_path):
     from rvm_training.evaluation.result import Result
 
     (video, *_) = datasets.vip(benchmarks / "vip")
     _, masks = video.read()
-    result = evaluate_vip(Oracle(masks), [video], data="made", protocol=PROTOCOL)
+    result = evaluate_vip(oracle(masks), [video], data="made", protocol=PROTOCOL)
     path = result.save(tmp_path)
     assert path.name == "vip_oracle.json"
     assert None in json.loads(path.read_text())["metrics"].values()

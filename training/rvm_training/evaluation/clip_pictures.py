@@ -109,7 +109,7 @@ def _centred(features: Tensor) -> Tensor:
 def _centres(rows_MD: npt.NDArray[np.float32], clusters: int, seed: int) -> npt.NDArray[np.float32]:
     best, least = rows_MD[:clusters], np.inf
     for start in range(STARTS):
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), np.errstate(invalid="ignore"):
             # Fewer different patches than clusters: some stay empty.
             warnings.filterwarnings("ignore", "One of the clusters is empty")
             centres, labels = kmeans2(rows_MD, clusters, iter=ITERATIONS, minit="++", rng=seed + start)
