@@ -47,6 +47,8 @@ TRAIN = [
     "tensorboard>=2.16",
     "torchmetrics>=1.4",
 ]
+# Other encoders to compare with. timm is used as well where it is installed: it needs a torchvision that fits torch.
+RIVALS = ["transformers>=5"]
 TEST = ["pytest>=8", "setuptools>=70.1"]  # 70.1 builds wheels by itself: test_packaging.py builds one offline
 
 
@@ -96,9 +98,11 @@ setup(
         "ros": [*ROS, *VIDEO, *BAGS],
         "engines": ENGINES,
         "train": TRAIN,
+        "rivals": RIVALS,
         "test": TEST,  # the name `colcon test` looks for
         "dev": [
             *TEST,
+            *RIVALS,
             "einops>=0.7",
             "pytest-xdist>=3.7",  # 3.7 can leave the order of the files as it is
             "selenium>=4.15",  # the page of `rvm report` in Chromium, where that is installed

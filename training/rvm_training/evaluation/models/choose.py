@@ -11,14 +11,17 @@ from rvm_model.engines import choose_engine
 from rvm_model.engines.manifest import MANIFEST
 from rvm_training.evaluation.models.base import VideoModel
 from rvm_training.evaluation.models.pixels import PixelModel
+from rvm_training.evaluation.models.rivals import load_timm, load_transformers
 from rvm_training.evaluation.models.rvm import RecurrentModel
 
 PIXELS = "pixels"
 STILL = "still:"
 """Prefix of RVM weights: the same network, started anew at every frame."""
+HUB, TIMM = "hf:", "timm:"
+"""Prefixes of models of the Hugging Face hub, and of timm's."""
 HELP = (
     "weights of RVM (a file, a downloaded released model, untrained:PRESET), an engine's folder, still:WEIGHTS for the "
-    "same without recurrence, or pixels[:PATCH]"
+    "same without recurrence; a folder of transformers or hf:NAME, timm:NAME[@FILE]; or pixels[:PATCH]"
 )
 """What may be given."""
 
@@ -71,6 +74,10 @@ def load_model(choice: Choice, size: tuple[int, int]) -> VideoModel:
     if spec == PIXELS or spec.startswith(f"{PIXELS}:"):
         return PixelModel(size, name=choice.title, patch_size=_patch(spec), device=choice.torch_device)
     folder = Path(spec).expanduser()
+    if spec.startswith(HUB) or (folder / "config.json").is_file():
+        return load_transformers(spec.removeprefix(HUB), choice.title, size, choice.torch_device)
+    if spec.startswith(TIMM):
+        return load_timm(spec.removeprefix(TIMM), choice.title, size, choice.torch_device)
     if (folder / MANIFEST).is_file():
         engine = choose_engine(str(folder), model="", size=size, device=choice.device, threads=choice.threads)
         if (engine.info.height, engine.info.width) != size:
