@@ -14,7 +14,10 @@ PROTOCOLS: dict[str, tuple[str, str]] = {
     "robustness": ("rvm_training.cli.eval_robustness", "J&F under blur, noise, lost frames, exposure, occlusion, JPEG"),
     "reconstruction": ("rvm_training.cli.eval_reconstruction", "PSNR and SSIM of masked later frames"),
     "videos": ("rvm_training.cli.eval_videos", "features as colours and clusters beside the video"),
+    "cost": ("rvm_training.cli.eval_cost", "time and memory against the number of frames"),
     "table": ("rvm_training.cli.eval_table", "results of several models side by side"),
+    "report": ("rvm_training.cli.eval_report", "one HTML page of a folder of results"),
+    "suite": ("rvm_training.cli.eval_suite", "everything that needs no download, and one HTML page of it"),
     "data": ("rvm_training.cli.eval_data", "small folders laid out as those datasets, from the synthetic source"),
 }
 """Protocol to (module with a `main(protocol, arguments) -> exit status`, what it does)."""

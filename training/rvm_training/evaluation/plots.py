@@ -16,7 +16,14 @@ COLUMNS = 3
 
 
 def plot_curves(
-    path: Path, results: Sequence[Result], x: str, names: Sequence[str], *, title: str, low: float | None = 0.0
+    path: Path,
+    results: Sequence[Result],
+    x: str,
+    names: Sequence[str],
+    *,
+    title: str,
+    low: float | None = 0.0,
+    share: bool = True,
 ) -> None:
     """Draw a curve of every result, in one panel for each name.
 
@@ -27,6 +34,7 @@ def plot_curves(
         names: of the vertical axes.
         title: of the picture.
         low: where the vertical axes begin; None lets them fit the curves.
+        share: give all panels one vertical axis.
 
     Raises:
         ValueError: a result has no such curve.
@@ -35,7 +43,7 @@ def plot_curves(
     columns = min(COLUMNS, len(names))
     rows = -(-len(names) // columns)
     figure = Figure(figsize=(INCHES[0] * (1 + columns) / 2, INCHES[1] * (1 + rows) / 2), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False, sharey=True).flatten()
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=share).flatten()
     for axes, name in zip(panels, names, strict=False):
         for result in results:
             if x not in result.curves or name not in result.curves:

@@ -1,0 +1,52 @@
+"""The suite runs to its end, and what it runs are commands that one can type."""
+
+import json
+
+import pytest
+
+from rvm_model import DecoderConfig, RVMConfig, save_checkpoint
+from rvm_model.weights import seeded
+from rvm_training.__main__ import main
+from rvm_training.cli.eval import PROTOCOLS
+from rvm_training.cli.eval_suite import steps
+
+
+@pytest.fixture
+def model(tmp_path):
+    config = RVMConfig(
+        dim=24, encoder_depth=1, encoder_heads=3, encoder_mlp_dim=24, core_depth=1, core_heads=4, core_mlp_dim=24,
+        base_grid=(4, 4), decoder=DecoderConfig(dim=24, depth=1, heads=3, mlp_dim=24),
+    )  # fmt: skip
+    save_checkpoint(seeded(config, 0), tmp_path / "tiny.safetensors")
+    return str(tmp_path / "tiny.safetensors")
+
+
+def test_everything_runs_and_ends_in_one_page(model, tmp_path, capsys):
+    out = tmp_path / "out"
+    # At 64 pixels and patches of 16, 95 % leave none visible, which is as good a test.
+    assert main(["eval", "suite", "--model", model, "--quick", "--device", "cpu", "--out", str(out)]) == 0
+    protocols = {json.loads(path.read_text())["protocol"] for path in out.glob("*.json")}
+    assert protocols == {
+        "davis-2017", "jhmdb", "vip", "horizon", "noise-square", "robustness", "reconstruction", "cost",
+    }  # fmt: skip
+    page = (out / "report.html").read_text()
+    assert page.count("<h2>") == len(protocols) + 2  # And all together, and features seen.
+    assert "data:video/mp4;base64," in page
+    assert "rvm eval davis" in capsys.readouterr().out
+
+
+def test_a_model_without_a_decoder_leaves_out_what_needs_one(tiny_model, tmp_path, capsys):
+    def ran(words):
+        return [line.split()[3] for line in words.splitlines() if line.startswith("$ rvm eval")]
+
+    assert main(["eval", "suite", "--model", tiny_model, "--quick", "--device", "cpu", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "has no decoder: reconstruction is left out" in printed
+    assert ran(printed) == [words[0] for words in steps("", "", tmp_path, quick=True) if words[0] != "reconstruction"]
+
+
+def test_every_protocol_has_a_step():
+    from pathlib import Path
+
+    run = {words[0] for words in steps("model", "cpu", Path("out"), quick=False)}
+    assert run == PROTOCOLS.keys() - {"suite"}
