@@ -16,6 +16,7 @@ TITLES = {
     "davis-2016": "DAVIS-2016: one object followed",
     "jhmdb": "JHMDB: joints followed",
     "vip": "VIP: parts of people followed",
+    "classification": "Readout: which action a clip shows",
     "horizon": "How long objects are followed",
     "noise-square": "The square that only motion shows",
     "robustness": "When the pictures get worse",

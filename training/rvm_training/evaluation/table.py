@@ -30,6 +30,7 @@ HEADLINES: dict[str, Headline] = {
     "davis-2016": Headline("J&F-Mean", "DAVIS-2016 J&F", 100),
     "jhmdb": Headline("PCK@0.1", "JHMDB PCK@0.1"),
     "vip": Headline("mIoU", "VIP mIoU", 100),
+    "classification": Headline("top-1", "classification top-1", 100),
     "noise-square": Headline("IoU", "noise square IoU", 100),
 }
 """Protocol to its figure, in the order of the columns."""

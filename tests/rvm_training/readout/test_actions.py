@@ -1,0 +1,84 @@
+"""Labelled videos of Something-Something v2 and Kinetics, and the figures of classification."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from rvm_training.readout.actions import Classification, labelled_videos
+from rvm_training.readout.task import ClipSettings
+from rvm_training.synthetic.action_clips import ACTIONS, ActionConfig, action_scene
+
+
+def test_something_something_is_read_with_its_templates(actions):
+    found = labelled_videos(actions)
+    assert found.classes[1] == "Moving something left"
+    assert {split: len(videos) for split, videos in found.videos.items()} == {"train": 160, "val": 40}
+    path, label = found.videos["train"][9]
+    assert (path.name, label) == ("9.mp4", 1)
+
+
+def test_kinetics_is_read_by_its_folders(actions, tmp_path):
+    for split, name, number in (("train", "b", 0), ("train", "a", 1), ("validate", "b", 2)):
+        folder = tmp_path / "k" / split / name
+        folder.mkdir(parents=True)
+        shutil.copy(actions / "videos" / f"{number}.mp4", folder / f"{number}.mp4")
+    found = labelled_videos(tmp_path / "k")
+    assert found.classes == ("a", "b")
+    assert [label for _, label in found.videos["train"]] == [0, 1]
+    assert [(path.name, label) for path, label in found.videos["val"]] == [("2.mp4", 1)]
+
+
+def test_folders_of_something_else_are_refused(actions, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no folder at"):
+        labelled_videos(tmp_path / "nothing")
+    with pytest.raises(ValueError, match=r"got no labelled video of train, expected Something-Something v2"):
+        labelled_videos(tmp_path)
+    labels = tmp_path / "labels"
+    shutil.copytree(actions / "labels", labels)
+    (labels / "train.json").write_text(json.dumps([{"id": "1", "template": "Eating [something]"}]))
+    with pytest.raises(ValueError, match="got the class 'Eating something'"):
+        labelled_videos(tmp_path)
+    (labels / "labels.json").write_text('{"a": "1", "b": "3"}')
+    with pytest.raises(ValueError, match=r"got classes \[1, 3\] in labels.json"):
+        labelled_videos(tmp_path)
+    (labels / "labels.json").write_text("{")
+    with pytest.raises(ValueError, match=r"labels\.json: is no JSON"):
+        labelled_videos(tmp_path)
+
+
+def test_frames_are_spread_over_the_whole_video(actions):
+    task = Classification(actions, ClipSettings(frames=3, size=(16, 16)))
+    whole = Classification(actions, ClipSettings(frames=6, size=(16, 16)))
+    assert task.samples("val")[0].key == whole.samples("val")[0].key
+    few, all_ = (each.samples("val")[0].read().frames for each in (task, whole))
+    assert few.shape == (3, 16, 16, 3)
+    assert (few[0] == all_[0]).all()
+    assert (few[2] == all_[5]).all()
+
+
+def test_figures_of_classification(task):
+    outputs = torch.eye(8)[torch.tensor([0, 1, 2, 2])]
+    targets = [{"label": torch.tensor([0, 1])}, {"label": torch.tensor([2, 7])}]
+    scores = task.score([outputs[:2], outputs[2:]], targets)
+    assert scores["top-1"] == 0.75
+    assert scores["most frequent class"] == 0.25
+
+
+def test_only_motion_tells_a_class():
+    config = ActionConfig(frames=9, side=64)
+    scenes = [action_scene(motion, config, 3, held_out=False) for motion in ACTIONS.values()]
+    middles = [scene.mask(4) for scene in scenes]  # Half way, all are about at the same place.
+    for mask in middles[1:]:
+        assert (mask == middles[0]).mean() > 0.85
+    left, right = (scenes[list(ACTIONS).index(f"Moving [something] {way}")] for way in ("left", "right"))
+    columns = [np.nonzero(scene.mask(t))[1].mean() for scene in (left, right) for t in (0, 8)]
+    assert columns[0] - columns[1] == pytest.approx(0.45 * 64, abs=3)
+    assert columns[3] - columns[2] == pytest.approx(0.45 * 64, abs=3)
+
+
+def test_too_little_is_refused():
+    with pytest.raises(ValueError, match="got 4 and 64 clips of 16 frames"):
+        ActionConfig(train=4)

@@ -1,0 +1,1 @@
+"""Readouts: small heads trained on a frozen encoder's features, the protocol of Scaling 4D Representations."""

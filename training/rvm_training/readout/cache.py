@@ -1,0 +1,111 @@
+"""Features of a split, computed once: a file for each clip, beside what is to be read from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from rvm_training.evaluation.models import VideoModel
+from rvm_training.readout.task import Sample, Task
+
+FEATURES = "features"
+MAX_BAD_SHARE = 0.1
+"""Share of a split's clips that may be unusable; more is a mistake in the data."""
+
+
+@dataclass(frozen=True)
+class Cached:
+    """A split whose features lie on the disk."""
+
+    files: tuple[Path, ...]
+    """One for each clip that could be used."""
+    refused: tuple[str, ...]
+    """Why the others could not."""
+
+
+def cache_features(
+    model: VideoModel,
+    task: Task,
+    split: str,
+    samples: Sequence[Sample],
+    folder: Path,
+    *,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> Cached:
+    """Compute what is not there yet.
+
+    Args:
+        model: the frozen encoder, for frames of the task's size.
+        task: what the clips are for.
+        split: name of the split.
+        samples: its clips.
+        folder: of all caches; each model, task and setting has a folder of its own in it.
+        progress: passes the samples through.
+
+    Raises:
+        ValueError: no clip, two of one name, or more unusable ones than a tenth.
+        OSError: the cache cannot be written.
+    """
+    if len({sample.key for sample in samples}) != len(samples):
+        raise ValueError(f"{task.name}: got clips of the same name in {split}, expected each once")
+    place = folder / _identity(model, task) / split
+    place.mkdir(parents=True, exist_ok=True)
+    files, refused = [], []
+    for sample in progress(samples):
+        path = place / f"{sample.key}.safetensors"
+        if not path.exists():
+            try:
+                tensors = _computed(model, sample)
+            except (ValueError, OSError) as error:
+                refused.append(f"{sample.key}: {error}")
+                continue
+            partial = path.with_suffix(".partial")
+            save_file(tensors, partial)
+            partial.replace(path)
+        files.append(path)
+    if not files or len(refused) > MAX_BAD_SHARE * len(samples):
+        first = f"; the first: {refused[0]}" if refused else ""
+        raise ValueError(f"{task.name}: got {len(refused)} unusable clips of {len(samples)} in {split}{first}")
+    return Cached(tuple(files), tuple(refused))
+
+
+class FeatureClips(Dataset[dict[str, Tensor]]):
+    """Clips of a cache: `features` float32 [T, N, D] and the targets."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = list(files)
+
+    def __len__(self) -> int:
+        """Number of clips."""
+        return len(self._files)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """One clip."""
+        tensors = load_file(self._files[index])
+        return {**tensors, FEATURES: tensors[FEATURES].float()}
+
+
+def _computed(model: VideoModel, sample: Sample) -> dict[str, Tensor]:
+    clip = sample.read()
+    features = model.features(clip.frames)
+    if not features.isfinite().all():
+        raise ValueError("its features are not finite")
+    tensors = {name: torch.tensor(array) for name, array in clip.targets.items()}
+    # Half precision: rounding is far below what tells clips apart, and halves the disk.
+    return {FEATURES: features.flatten(1, 2).half().cpu().contiguous(), **tensors}
+
+
+def _identity(model: VideoModel, task: Task) -> str:
+    """Name of the folder: another one for whatever changes the features or the targets."""
+    said = {"model": asdict(model.info) | {"name": ""}, "task": task.name, **asdict(task.clips), **task.describe()}
+    text = json.dumps(said, sort_keys=True, default=str)
+    return f"{task.name}_{model.info.file_name}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
