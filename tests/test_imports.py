@@ -38,13 +38,18 @@ ALLOWED = {
     | {"rcl_interfaces", "std_srvs"}
     | ROS,
     "rvm_training": {
+        "PIL",
         "lightning",
         "matplotlib",
         "pyarrow",
         "pydantic",
+        "scipy",
+        "simplejpeg",
         "skimage",
         "torchcodec",
+        "timm",
         "torchmetrics",
+        "transformers",
         "yaml",
     }
     | {"av", "cv2", "fsspec", "numpy", "rosbags", "rvm_model", "safetensors", "torch", "tqdm"},
