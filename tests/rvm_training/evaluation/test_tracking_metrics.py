@@ -16,6 +16,15 @@ def tracks():
     return [0, 1], gt, hidden
 
 
+@pytest.mark.parametrize("query_mode", ["first", "strided"])
+def test_figures_are_those_of_tapnet(root, query_mode):
+    with np.load(root / "tests" / "golden" / "tapvid.npz") as file:
+        given = [file[name] for name in ("query_frames", "gt", "gt_occluded", "pred", "pred_occluded")]
+        expected = {name.removeprefix(f"{query_mode} "): float(file[name]) for name in file.files if query_mode in name}
+    assert len(expected) == 13
+    assert tapvid(*given, query_mode=query_mode) == expected
+
+
 def test_what_is_exact_is_all_found(tracks):
     queries, gt, hidden = tracks
     values = tapvid(queries, gt, hidden, gt, hidden)
