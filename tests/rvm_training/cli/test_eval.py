@@ -10,7 +10,27 @@ from rvm_training.__main__ import main
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("eval") / "data"
-    assert main(["eval", "data", str(root), "--videos", "1", "--frames", "5", "--size", "64x112"]) == 0
+    assert (
+        main(
+            [
+                "eval",
+                "data",
+                str(root),
+                "--videos",
+                "1",
+                "--frames",
+                "5",
+                "--size",
+                "64x112",
+                "--clips",
+                "8",
+                "16",
+                "--side",
+                "32",
+            ]
+        )
+        == 0
+    )
     return root
 
 
@@ -51,6 +71,16 @@ def test_the_noise_square_is_looked_for_with_and_without_recurrence(tiny_model, 
     kinds = {path.stem: json.loads(path.read_text())["model"]["kind"] for path in tmp_path.glob("*.json")}
     assert kinds == {"noise-square_tiny": "recurrent", "noise-square_still-tiny": "frame by frame"}
     assert (tmp_path / "noise-square.mp4").stat().st_size > 1000
+
+
+def test_clips_are_found_by_clips(data, tiny_model, tmp_path):
+    words = ["--model", tiny_model, "--size", "32x48", "--frames", "4", "--clips", "2", "--out", str(tmp_path)]
+    assert main(["eval", "retrieval", str(data / "actions"), *words]) == 1  # Every eighth: of one class.
+    words[words.index("2")] = "16"
+    assert main(["eval", "retrieval", str(data / "actions"), *words]) == 0
+    saved = json.loads((tmp_path / "retrieval_tiny.json").read_text())
+    assert saved["settings"]["clips"] == 16
+    assert saved["metrics"]["chance"] == pytest.approx(1 / 15)
 
 
 def test_videos_show_features(tiny_model, make_video, tmp_path):

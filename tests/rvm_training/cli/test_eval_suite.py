@@ -27,7 +27,7 @@ def test_everything_runs_and_ends_in_one_page(model, tmp_path, capsys):
     assert main(["eval", "suite", "--model", model, "--quick", "--device", "cpu", "--out", str(out)]) == 0
     protocols = {json.loads(path.read_text())["protocol"] for path in out.glob("*.json")}
     assert protocols == {
-        "davis-2017", "jhmdb", "vip", "horizon", "noise-square", "robustness", "reconstruction", "cost",
+        "davis-2017", "jhmdb", "vip", "horizon", "noise-square", "robustness", "retrieval", "reconstruction", "cost",
     }  # fmt: skip
     page = (out / "report.html").read_text()
     assert page.count("<h2>") == len(protocols) + 2  # And all together, and features seen.

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from rvm_training.readout.actions import Classification, labelled_videos
+from rvm_training.data.labelled import labelled_videos
+from rvm_training.readout.actions import Classification
 from rvm_training.readout.task import ClipSettings
 from rvm_training.synthetic.action_clips import ACTIONS, ActionConfig, action_scene
 

@@ -13,12 +13,13 @@ PROTOCOLS: dict[str, tuple[str, str]] = {
     "horizon": ("rvm_training.cli.eval_horizon", "J&F over the first 16, 32, ... 80 frames"),
     "robustness": ("rvm_training.cli.eval_robustness", "J&F under blur, noise, lost frames, exposure, occlusion, JPEG"),
     "reconstruction": ("rvm_training.cli.eval_reconstruction", "PSNR and SSIM of masked later frames"),
+    "retrieval": ("rvm_training.cli.eval_retrieval", "clips found by a clip, actions within a longer video"),
     "videos": ("rvm_training.cli.eval_videos", "features as colours and clusters beside the video"),
     "cost": ("rvm_training.cli.eval_cost", "time and memory against the number of frames"),
     "table": ("rvm_training.cli.eval_table", "results of several models side by side"),
     "report": ("rvm_training.cli.eval_report", "one HTML page of a folder of results"),
     "suite": ("rvm_training.cli.eval_suite", "everything that needs no download, and one HTML page of it"),
-    "data": ("rvm_training.cli.eval_data", "small folders laid out as those datasets, from the synthetic source"),
+    "data": ("rvm_training.cli.eval_data", "small folders laid out as the datasets, from the synthetic source"),
 }
 """Protocol to (module with a `main(protocol, arguments) -> exit status`, what it does)."""
 

@@ -54,16 +54,18 @@ def steps(model: str, device: str, out: Path, *, quick: bool) -> list[list[str]]
     clips = ["--clips", "1", "--frames", "4"] if quick else ["--clips", "4"]
     scenes = ["--scenes", "1"] if quick else ["--scenes", "2"]
     horizons = ["4", "6"] if quick else ["8", "16", "24"]
+    actions, small = (["--clips", "8", "16", "--side", "32"], "32x32") if quick else ([], "96x96")
     one, common = ["--model", model], ["--device", device, "--out", str(out)]
     beside, several = ["--model", model, "pixels"], ["--model", model, f"still:{model}", "pixels"]
     return [
-        ["data", str(data), "--videos", videos, "--frames", frames, "--size", wide],
+        ["data", str(data), "--videos", videos, "--frames", frames, "--size", wide, *actions],
         ["davis", str(data / "davis"), "--size", wide, *several, *common],
         ["jhmdb", str(data / "jhmdb"), "--size", square, *several, *common],
         ["vip", str(data / "vip"), "--size", wide, *several, *common],
         ["horizon", str(data / "davis"), "--size", wide, "--frames", *horizons, *several, *common],
         ["noise-square", "--size", square, *clips, *beside, *common],
         ["robustness", str(data / "davis"), "--size", wide, "--strengths", "0", "3", *beside, *common],
+        ["retrieval", str(data / "actions"), "--size", small, *several, *common],
         ["videos", "--size", square, "--frames", frames, *scenes, *one, *common],
         ["reconstruction", "--size", square, *scenes, "--deltas", "4", "8", *one, *common],
         ["cost", "--size", square, "--counts", "2", "4", "8", "--rounds", "1", *one, *common],

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from rvm_model.frame_source import open_source
+from rvm_training.data.video import probe, read_frames
 from rvm_training.synthetic.generate import SceneConfig, random_scene
 
 U8 = npt.NDArray[np.uint8]
@@ -35,6 +36,17 @@ def footage(sources: Sequence[str], frames: int, size: tuple[int, int]) -> Itera
         if len(taken) < frames:
             raise ValueError(f"{source}: got {len(taken)} frames, expected {frames}; ask for fewer")
         yield Path(source).stem, np.stack(taken)
+
+
+def spread_frames(path: Path, frames: int, size: tuple[int, int]) -> U8:
+    """Frames [frames, H, W, 3] of a video, spread evenly over all of it, the middle cut out to the size's ratio.
+
+    Raises:
+        VideoError: it cannot be decoded.
+    """
+    count, fps = probe(str(path))
+    indices = np.linspace(0, count - 1, frames).round().astype(int).tolist()
+    return np.stack([fitted(frame, size) for frame in read_frames(str(path), indices, fps)])
 
 
 def scenes(count: int, frames: int, size: tuple[int, int], seed: int = 0) -> Iterator[tuple[str, U8]]:

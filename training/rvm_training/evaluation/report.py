@@ -17,6 +17,7 @@ TITLES = {
     "jhmdb": "JHMDB: joints followed",
     "vip": "VIP: parts of people followed",
     "classification": "Readout: which action a clip shows",
+    "retrieval": "Clips found by a clip",
     "horizon": "How long objects are followed",
     "noise-square": "The square that only motion shows",
     "robustness": "When the pictures get worse",

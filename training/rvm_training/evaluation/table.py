@@ -31,6 +31,7 @@ HEADLINES: dict[str, Headline] = {
     "jhmdb": Headline("PCK@0.1", "JHMDB PCK@0.1"),
     "vip": Headline("mIoU", "VIP mIoU", 100),
     "classification": Headline("top-1", "classification top-1", 100),
+    "retrieval": Headline("mAP", "retrieval mAP", 100),
     "noise-square": Headline("IoU", "noise square IoU", 100),
 }
 """Protocol to its figure, in the order of the columns."""
