@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +15,30 @@ CONFIG = AttentiveConfig(dim=6, outputs=5, frames=4, width=8, heads=2, queries=3
 def readout():
     torch.manual_seed(0)
     return AttentiveReadout(CONFIG)
+
+
+def test_outputs_are_those_of_the_authors_readout(root):
+    with np.load(root / "tests" / "golden" / "attention_readout.npz") as file:
+        theirs = {name: torch.from_numpy(file[name]) for name in file.files}
+
+    def linear(name):
+        bias = theirs[f"{name}.bias"].flatten()
+        return {"weight": theirs[f"{name}.kernel"].reshape(-1, len(bias)).T, "bias": bias}
+
+    def norm(name):
+        return {"weight": theirs[f"{name}.scale"], "bias": theirs[f"{name}.bias"]}
+
+    layers = {
+        "norm": norm("LayerNorm_0"), "key": linear("key_embedding"), "value": linear("value_embedding"),
+        "attended": linear("Dense_0"), "mlp_norm": norm("LayerNorm_1"), "mlp.0": linear("MLP_0.Dense_0"),
+        "mlp.2": linear("MLP_0.Dense_1"), "out": linear("Dense_1"),
+    }  # fmt: skip
+    weights = {f"{layer}.{name}": tensor for layer, both in layers.items() for name, tensor in both.items()}
+    weights["query"] = theirs["query"].flatten(1)
+    weights["time_code"] = theirs["temporal_posenc.embeddings"].reshape(3, 1, 12)
+    readout = AttentiveReadout(AttentiveConfig(dim=12, outputs=7, frames=3, width=16, heads=4, queries=4))
+    readout.load_state_dict(weights)
+    torch.testing.assert_close(readout(theirs["x"]), theirs["out"], rtol=0, atol=2e-6)
 
 
 def test_queries_attend_to_all_frames_and_patches_once(readout):
