@@ -5,6 +5,7 @@ import json
 import pytest
 
 from rvm_training.__main__ import main
+from rvm_training.cli.eval import PROTOCOLS
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,13 @@ def data(tmp_path_factory):
         == 0
     )
     return root
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_every_protocol_has_a_help(protocol, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["eval", protocol, "--help"])
+    assert f"usage: rvm eval {protocol}" in capsys.readouterr().out
 
 
 def test_models_are_evaluated_and_compared(data, tiny_model, tmp_path, capsys):
@@ -90,9 +98,9 @@ def test_videos_show_features(tiny_model, make_video, tmp_path):
 
 
 def test_what_is_wrong_is_told(data, tiny_model, tmp_path, capsys):
-    assert main(["eval"]) == 2
-    assert main(["eval", "imagenet"]) == 1
-    assert "got protocol 'imagenet', expected one of davis" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["eval", "imagenet"])
+    assert "invalid choice: 'imagenet'" in capsys.readouterr().err
     words = ["eval", "davis", str(data / "davis"), "--out", str(tmp_path)]
     assert main([*words, "--model", "pixels", "pixels"]) == 1
     assert "got several called pixels; name them, as --model NAME=MODEL" in capsys.readouterr().err

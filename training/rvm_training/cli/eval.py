@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 from collections.abc import Sequence
 
@@ -26,12 +27,12 @@ PROTOCOLS: dict[str, tuple[str, str]] = {
 
 def main(arguments: Sequence[str]) -> int:
     """Run one protocol; returns the exit status."""
-    words = list(arguments)
-    if not words or words[0] in ("-h", "--help"):
-        lines = [f"  {name:<16}{text}" for name, (_, text) in PROTOCOLS.items()]
-        print("usage: rvm eval PROTOCOL [...]\n\nprotocols:\n" + "\n".join(lines))
-        print("\n`rvm eval PROTOCOL --help` tells the rest.")
-        return 0 if words else 2
-    if words[0] not in PROTOCOLS:
-        raise ValueError(f"got protocol {words[0]!r}, expected one of {', '.join(PROTOCOLS)}")
-    return int(importlib.import_module(PROTOCOLS[words[0]][0]).main(words[0], words[1:]))
+    lines = [f"  {name:<16}{text}" for name, (_, text) in PROTOCOLS.items()]
+    parser = argparse.ArgumentParser(
+        prog="rvm eval", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="protocols:\n" + "\n".join(lines) + "\n\n`rvm eval PROTOCOL --help` tells the rest.",
+    )  # fmt: skip
+    parser.add_argument("protocol", choices=PROTOCOLS, metavar="PROTOCOL", help="one of those below")
+    parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="what the protocol takes")
+    args = parser.parse_args(arguments)
+    return int(importlib.import_module(PROTOCOLS[args.protocol][0]).main(args.protocol, args.rest))
