@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import multiprocessing
 
 import numpy as np
 import pytest
@@ -211,13 +210,13 @@ def manifest_words(tmp_path, video):
 
 
 @pytest.mark.slow
-def test_bad_videos_are_listed_and_training_goes_on(tiny_run, manifest_words):
-    config = tiny_run("name=some", "machine.workers=1", "data.max_bad_share=0.9", *manifest_words(1.0))
+def test_bad_videos_are_listed_and_training_goes_on(tiny_words, tiny_run, manifest_words, start_training):
+    words = ["name=some", "machine.workers=1", "data.max_bad_share=0.9", *manifest_words(1.0)]
+    config = tiny_run(*words)
     # In a fresh process: workers are forks, and a fork of one in which other tests loaded OpenVINO crashes.
-    process = multiprocessing.get_context("spawn").Process(target=fit, args=(config,))
-    process.start()
-    process.join()
-    assert process.exitcode == 0
+    process = start_training([*tiny_words, *words])
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
     with (config.folder / "quarantine_0.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert rows
