@@ -53,14 +53,14 @@ def test_models_are_evaluated_and_compared(data, tiny_model, tmp_path, capsys):
     assert [line.split(" | ")[0] for line in text.splitlines()[2:]] == ["| ours", "| pixels"]
     assert (tmp_path / "table" / "table.png").stat().st_size > 5000
     saved = json.loads((tmp_path / "davis-2017_ours.json").read_text())
-    assert saved["data"] == "davis"
+    assert saved["data"] == "davis val"
     assert f"J&F-Mean            {saved['metrics']['J&F-Mean']:.4g}" in printed
 
 
 def test_masks_are_left_for_others(data, tmp_path):
     words = ["--size", "64x112", "--model", "pixels", "--save-masks", "--out", str(tmp_path)]
     assert main(["eval", "davis", str(data / "davis"), "--year", "2016", *words]) == 0
-    assert len(list((tmp_path / "masks" / "pixels" / "scene-00").glob("*.png"))) == 5
+    assert len(list((tmp_path / "masks" / "davis-2016" / "pixels" / "scene-00").glob("*.png"))) == 5
     assert (tmp_path / "davis-2016_pixels.json").is_file()
 
 

@@ -53,7 +53,7 @@ def test_masks_are_left_for_the_official_code(benchmarks, oracle, tmp_path):
     (video, *_) = datasets.davis(benchmarks / "davis")
     frames, masks = video.read()
     evaluate_davis(oracle(masks), [video], data="made", protocol=PROTOCOL, masks_to=tmp_path)
-    files = sorted((tmp_path / "oracle" / video.name).iterdir())
+    files = sorted((tmp_path / "davis-2017" / "oracle" / video.name).iterdir())
     assert [file.name for file in files] == [path.name for path in video.masks]
     with Image.open(files[2]) as image:
         found = np.asarray(image)

@@ -1,6 +1,7 @@
 """The table of the paper's form, its normalised average among it."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -53,5 +54,11 @@ def test_results_that_cannot_stand_in_one_table_are_refused():
         tabulate([result("vip", "a", 0.3), result("vip", "a", 0.4)])
     with pytest.raises(ValueError, match="got vip on made and other, expected the same data"):
         tabulate([result("vip", "a", 0.3), result("vip", "b", 0.4, "other")])
+    other = replace(result("vip", "b", 0.4), settings={"top_k": 3})
+    with pytest.raises(ValueError, match='got vip with settings {} and {"top_k": 3}, expected the same'):
+        tabulate([result("vip", "a", 0.3), other])
+    other = replace(result("jhmdb", "a", 30.0), model=replace(other.model, name="a", weights="sha256:1"))
+    with pytest.raises(ValueError, match="got different weights called a"):
+        tabulate([result("vip", "a", 0.3), other])
     with pytest.raises(ValueError, match="got no result of davis-2017"):
         tabulate([])

@@ -99,3 +99,4 @@ def test_classes_are_among_the_highest():
     assert top_k([1, 1, 0], scores, 2) == 2 / 3
     assert top_k([1, 1, 0], scores, 3) == 1
     assert np.isnan(top_k([], scores[:0], 1))
+    assert np.isnan(top_k([0], [[np.nan, np.nan]], 1))

@@ -3,7 +3,6 @@
 import json
 import shutil
 
-import numpy as np
 import pytest
 import torch
 
@@ -37,8 +36,8 @@ def test_folders_of_something_else_are_refused(actions, tmp_path):
         labelled_videos(tmp_path / "nothing")
     with pytest.raises(ValueError, match=r"got no labelled video of train, expected Something-Something v2"):
         labelled_videos(tmp_path)
-    labels = tmp_path / "labels"
-    shutil.copytree(actions / "labels", labels)
+    shutil.copytree(actions, tmp_path / "some")
+    tmp_path, labels = tmp_path / "some", tmp_path / "some" / "labels"
     (labels / "train.json").write_text(json.dumps([{"id": "1", "template": "Eating [something]"}]))
     with pytest.raises(ValueError, match="got the class 'Eating something'"):
         labelled_videos(tmp_path)
@@ -71,13 +70,41 @@ def test_figures_of_classification(task):
 def test_only_motion_tells_a_class():
     config = ActionConfig(frames=9, side=64)
     scenes = [action_scene(motion, config, 3, held_out=False) for motion in ACTIONS.values()]
-    middles = [scene.mask(4) for scene in scenes]  # Half way, all are about at the same place.
-    for mask in middles[1:]:
-        assert (mask == middles[0]).mean() > 0.85
-    left, right = (scenes[list(ACTIONS).index(f"Moving [something] {way}")] for way in ("left", "right"))
-    columns = [np.nonzero(scene.mask(t))[1].mean() for scene in (left, right) for t in (0, 8)]
-    assert columns[0] - columns[1] == pytest.approx(0.45 * 64, abs=3)
-    assert columns[3] - columns[2] == pytest.approx(0.45 * 64, abs=3)
+    assert all((scene.frame(0) == scenes[0].frame(0)).all() for scene in scenes)
+    assert all((scene.mask(8) != scenes[0].mask(8)).any() for scene in scenes[1:])
+    tracks = {name: scene.layers[1].pose.x for name, scene in zip(ACTIONS, scenes, strict=True)}
+    for way, name in ((-0.45, "Moving [something] left"), (0.45, "Moving [something] right")):
+        assert tracks[name](8) - tracks[name](0) == pytest.approx(way * 64)
+
+
+def test_a_download_that_is_not_whole_is_refused_and_a_few_missing_are_counted(actions, tmp_path):
+    shutil.copytree(actions, tmp_path / "most")
+    for number in range(5):
+        (tmp_path / "most" / "videos" / f"{number}.mp4").unlink()
+    assert labelled_videos(tmp_path / "most").missing == 5
+    for number in range(5, 25):
+        (tmp_path / "most" / "videos" / f"{number}.mp4").unlink()
+    with pytest.raises(ValueError, match="got 175 of 200 listed videos"):
+        labelled_videos(tmp_path / "most")
+
+
+@pytest.mark.parametrize(("name", "text"), [("labels.json", "[]"), ("train.json", "{}"), ("train.json", '[{"id": 1}]')])
+def test_lists_of_another_shape_are_refused(actions, tmp_path, name, text):
+    shutil.copytree(actions / "labels", tmp_path / "labels")
+    (tmp_path / "labels" / name).write_text(text)
+    with pytest.raises(ValueError, match=str(tmp_path)):
+        labelled_videos(tmp_path)
+
+
+def test_another_class_of_the_same_file_is_another_clip(actions, tmp_path):
+    root = shutil.copytree(actions, tmp_path / "actions")
+    before = Classification(root).samples("val")[0].key
+    assert Classification(root).samples("val")[0].key == before
+    labels = json.loads((root / "labels" / "labels.json").read_text())
+    first, second = list(labels)[:2]
+    labels[first], labels[second] = labels[second], labels[first]
+    (root / "labels" / "labels.json").write_text(json.dumps(labels))
+    assert Classification(root).samples("val")[0].key != before
 
 
 def test_too_little_is_refused():

@@ -60,6 +60,33 @@ def test_a_figure_that_is_no_number_is_told(task, cached, monkeypatch):
         train(task, cached, FitSettings(steps=4, batch=32, warmup_steps=1, validate_every=2))
 
 
+def test_a_loss_that_is_no_number_ends_the_training(task, cached, monkeypatch):
+    monkeypatch.setattr(task, "loss", lambda outputs, _: outputs.sum() * math.nan)
+    with pytest.raises(ValueError, match="classification: the loss became nan at step 0"):
+        train(task, cached, FitSettings(steps=4, batch=32, warmup_steps=1, validate_every=2))
+
+
+def test_the_last_steps_are_validated_too(task, cached):
+    steps = []
+    score = task.score
+    task.score = lambda *batches: score(*batches) | {"top-1": float(len(steps.append(1) or steps))}
+    fitted = train(task, cached, FitSettings(steps=5, batch=32, warmup_steps=1, validate_every=3))
+    assert (fitted.metrics["top-1"], fitted.step) == (2.0, 5)
+    short = train(task, cached, FitSettings(steps=2, batch=32, warmup_steps=1, validate_every=1000))
+    assert short.step == 2
+
+
+def test_a_rate_that_fails_is_left_out_and_not_the_others(task):
+    def fake(settings, seed):
+        if settings.lr > 1:
+            raise ValueError("the loss became nan")
+        return Fitted(nn.Identity(), {"top-1": 0.5}, 1)
+
+    assert best_rate([10.0, 1e-3], FitSettings(seeds=1), fake, task)[0].lr == 1e-3
+    with pytest.raises(ValueError, match="got no figure with any of the rates"):
+        best_rate([10.0, 20.0], FitSettings(seeds=1), fake, task)
+
+
 def test_the_best_rate_is_used_for_all_seeds(task):
     def fake(settings, seed):
         return Fitted(nn.Identity(), {"top-1": {1e-3: 0.4, 3e-3: 0.6}[settings.lr] + seed / 100}, 1)

@@ -64,3 +64,10 @@ def test_too_little_is_refused():
         BenchmarkConfig(videos=0, frames=5)
     with pytest.raises(ValueError, match="sides of at least 32 pixels"):
         BenchmarkConfig(height=16)
+
+
+def test_what_an_earlier_run_wrote_does_not_stay(tmp_path):
+    write_davis(tmp_path, CONFIG)
+    write_davis(tmp_path, BenchmarkConfig(1, 3, 96, 64, seed=2))
+    (video,) = datasets.davis(tmp_path)
+    assert video.read()[0].shape == (3, 96, 64, 3)

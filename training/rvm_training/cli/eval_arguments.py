@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     U8 = npt.NDArray[np.uint8]
 
 
-def add_models(parser: argparse.ArgumentParser, *, size_help: str) -> None:
-    """Add which models are evaluated, at which size, and what runs them."""
+def add_models(parser: argparse.ArgumentParser, *, size_help: str, engines: bool = True) -> None:
+    """Add which models are evaluated, at which size, and what runs them; without engines it is torch."""
     from rvm_training.evaluation.models.choose import HELP
 
     parser.add_argument(
         "--model", nargs="+", type=_named, default=[("", DEFAULT_MODEL)], metavar="[NAME=]MODEL",
-        help=f"one or several, with the names that tables shall give them: {HELP}",
+        help=f"one or several, with the names that tables shall give them: {HELP}" if engines else "weights of RVM",
     )  # fmt: skip
     parser.add_argument("--size", type=size, metavar="HxW", help=size_help)
-    parser.add_argument(
-        "--engine", default="torch", help="what runs RVM weights: torch, openvino, onnx (default: %(default)s)"
-    )
+    if engines:
+        kinds = ("torch", "openvino", "onnx", "tensorrt")
+        parser.add_argument("--engine", choices=kinds, default="torch", help="runs RVM weights (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N or auto (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=0, help="of a CPU engine (default: one for each physical core)")
 
@@ -43,6 +43,11 @@ def add_davis(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--year", type=int, choices=(2016, 2017), default=2017, help="2016: all objects are one")
     parser.add_argument("--split", default="val", help="list of videos (default: %(default)s)")
     parser.add_argument("--only", nargs="+", default=[], metavar="VIDEO", help="these instead of the split's list")
+
+
+def data_name(args: argparse.Namespace) -> str:
+    """What results call the data: the folder, and which of its videos."""
+    return f"{args.data.resolve().name} {', '.join(getattr(args, 'only', [])) or args.split}"
 
 
 def add_out(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +70,13 @@ def footage(args: argparse.Namespace, frames: int, size: tuple[int, int]) -> tup
     from rvm_training.evaluation import footage as source
 
     if args.videos:
-        return list(source.footage(args.videos, frames, size)), ", ".join(Path(each).name for each in args.videos)
+        clips = list(source.footage(args.videos, frames, size))
+        names = [name for name, _ in clips]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"videos: got several called {', '.join(twice)}, expected different names")
+        return clips, ", ".join(Path(each).name for each in args.videos)
+    if args.scenes < 1:
+        raise ValueError(f"scenes: got {args.scenes}, expected at least 1")
     return list(source.scenes(args.scenes, frames, size)), "synthetic"
 
 
@@ -78,11 +89,14 @@ def chosen(args: argparse.Namespace) -> list[Choice]:
     import torch
 
     from rvm_training.evaluation.models import Choice
+    from rvm_training.evaluation.models.base import file_name
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    choices = [Choice(spec, name, args.engine, args.device, args.threads) for name, spec in args.model]
-    titles = [choice.title for choice in choices]
+    choices = [
+        Choice(spec, name, getattr(args, "engine", "torch"), args.device, args.threads) for name, spec in args.model
+    ]
+    titles = [file_name(choice.title) for choice in choices]
     if twice := {title for title in titles if titles.count(title) > 1}:
         raise ValueError(f"model: got several called {', '.join(twice)}; name them, as --model NAME=MODEL")
     return choices

@@ -15,7 +15,7 @@ def main(protocol: str, arguments: Sequence[str]) -> int:
     from rvm_training.evaluation.plots import plot_curves
 
     parser = argparse.ArgumentParser(prog=f"rvm eval {protocol}", description=__doc__)
-    add_models(parser, size_help="of the frames (default: 256x256)")
+    add_models(parser, size_help="of the frames (default: 256x256)", engines=False)
     parser.add_argument("--counts", type=int, nargs="+", default=COUNTS, help=f"of frames (default: {COUNTS})")
     parser.add_argument("--rounds", type=int, default=3, help="measured runs of each (default: %(default)s)")
     add_out(parser)

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rvm_training.cli.eval_arguments import add_davis, add_models, add_out, announce, models, watched
+from rvm_training.cli.eval_arguments import add_davis, add_models, add_out, announce, data_name, models, watched
 
 
 def main(protocol: str, arguments: Sequence[str]) -> int:
@@ -26,7 +26,7 @@ def main(protocol: str, arguments: Sequence[str]) -> int:
     kept = long_enough(videos, args.frames)
     print(f"{len(kept)} of {len(videos)} videos have {args.frames[-1]} frames or more")
     settings = replace(DAVIS, size=args.size or DAVIS.size)
-    name = args.data.resolve().name
+    name = data_name(args)
     results = []
     for model in models(args, settings.size):
         results.append(

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rvm_training.cli.eval_arguments import add_davis, add_models, add_out, announce, models, watched
+from rvm_training.cli.eval_arguments import add_davis, add_models, add_out, announce, data_name, models, watched
 
 if TYPE_CHECKING:
     from rvm_training.evaluation.models import VideoModel
@@ -53,11 +53,11 @@ def _prepared(protocol: str, args: argparse.Namespace) -> tuple[tuple[int, int],
 
     settings = {"davis": propagation.DAVIS, "jhmdb": propagation.JHMDB, "vip": propagation.VIP}[protocol]
     settings = replace(settings, size=args.size or settings.size)
-    shared = {"data": args.data.resolve().name, "protocol": settings, "progress": watched}
+    shared: dict[str, Any] = {"data": data_name(args), "protocol": settings, "progress": watched}
     if protocol == "davis":
         sequences = datasets.davis(args.data, year=args.year, split=args.split, only=args.only)
         masks_to = args.out / "masks" if args.save_masks else None
-        year = {"year": args.year, "masks_to": masks_to}
+        year: dict[str, Any] = {"year": args.year, "masks_to": masks_to}
         return settings.size, partial(propagation.evaluate_davis, videos=sequences, **year, **shared)
     if protocol == "jhmdb":
         poses = datasets.jhmdb(args.data, split=args.split, only=args.only)

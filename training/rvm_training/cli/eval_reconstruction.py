@@ -21,7 +21,7 @@ def main(protocol: str, arguments: Sequence[str]) -> int:
     defaults = ReconstructionSettings()
     parser = argparse.ArgumentParser(prog=f"rvm eval {protocol}", description=__doc__)
     add_footage(parser)
-    add_models(parser, size_help="of the frames (default: 256x256)")
+    add_models(parser, size_help="of the frames (default: 256x256)", engines=False)
     parser.add_argument("--deltas", type=int, nargs="+", default=defaults.deltas, help=f"default: {defaults.deltas}")
     parser.add_argument(
         "--mask-ratios", type=float, nargs="+", default=defaults.mask_ratios, help=f"default: {defaults.mask_ratios}"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from rvm_training.cli.eval_arguments import add_models, add_out, announce, models, watched
+from rvm_training.cli.eval_arguments import add_models, add_out, announce, data_name, models, watched
 
 
 def main(protocol: str, arguments: Sequence[str]) -> int:
@@ -28,12 +28,14 @@ def main(protocol: str, arguments: Sequence[str]) -> int:
     add_out(parser)
     args = parser.parse_args(arguments)
     settings = RetrievalSettings(args.size or defaults.size, args.frames, args.parts, args.joined)
+    if args.clips < 1:
+        raise ValueError(f"clips: got {args.clips}, expected at least 1")
     videos = labelled_videos(args.data).videos[args.split]
     clips = [
         (partial(spread_frames, path, settings.frames, settings.size), label)
         for path, label in videos[:: -(-len(videos) // args.clips)]
     ]
     for model in models(args, settings.size):
-        name = args.data.resolve().name
+        name = data_name(args)
         announce(evaluate_retrieval(model, clips, data=name, settings=settings, progress=watched), args.out)
     return 0

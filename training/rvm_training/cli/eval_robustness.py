@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rvm_training.cli.eval_arguments import add_davis, add_models, add_out, announce, models, watched
+from rvm_training.cli.eval_arguments import add_davis, add_models, add_out, announce, data_name, models, watched
 
 
 def main(protocol: str, arguments: Sequence[str]) -> int:
@@ -31,7 +31,7 @@ def main(protocol: str, arguments: Sequence[str]) -> int:
     for model in models(args, settings.size):
         results.append(
             evaluate_robustness(
-                model, videos, data=args.data.resolve().name, names=args.corruptions, strengths=args.strengths,
+                model, videos, data=data_name(args), names=args.corruptions, strengths=args.strengths,
                 seed=args.seed, protocol=settings, progress=watched,
             )
         )  # fmt: skip

@@ -12,6 +12,8 @@ from rvm_training.data.layouts import videos_below
 
 SPLITS = {"train": ("train",), "val": ("val", "validate", "validation")}
 """Split to the names that datasets give it."""
+MAX_MISSING = 0.1
+"""Share of listed videos that may be missing: more is a download that is not whole."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class LabelledVideos:
     classes: tuple[str, ...]
     videos: Mapping[str, tuple[tuple[Path, int], ...]]
     """Split to (file, index of its class)."""
+    missing: int = 0
+    """Videos that are listed and not there."""
 
 
 def labelled_videos(root: Path) -> LabelledVideos:
@@ -32,7 +36,12 @@ def labelled_videos(root: Path) -> LabelledVideos:
     """
     if not root.is_dir():
         raise FileNotFoundError(f"classification: no folder at {root}")
-    found = _something(root) if any(root.rglob("labels.json")) else _kinetics(root)
+    try:
+        found = _something(root) if any(root.rglob("labels.json")) else _kinetics(root)
+    except (AttributeError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{root}: its labels.json maps no classes to numbers, or its lists have no id and template ({error!r})"
+        ) from error
     for split, videos in found.videos.items():
         if not videos:
             raise ValueError(
@@ -43,12 +52,13 @@ def labelled_videos(root: Path) -> LabelledVideos:
 
 
 def _something(root: Path) -> LabelledVideos:
-    videos = {path.stem: path for path in videos_below(root)}
+    videos = {path.stem: path for path in sorted(videos_below(root))}
     numbers = {name: int(index) for name, index in _json(next(iter(sorted(root.rglob("labels.json"))))).items()}
     classes = tuple(sorted(numbers, key=numbers.__getitem__))
     if sorted(numbers.values()) != list(range(len(classes))):
         raise ValueError(f"{root}: got classes {sorted(numbers.values())} in labels.json, expected 0, 1, 2, ...")
     found: dict[str, tuple[tuple[Path, int], ...]] = {}
+    listed = 0
     for split, word in (("train", "train"), ("val", "validation")):
         files = sorted(root.rglob(f"*{word}.json"))
         items = _json(files[0]) if files else []
@@ -56,8 +66,14 @@ def _something(root: Path) -> LabelledVideos:
         named = [(str(item["id"]), str(item["template"]).replace("[", "").replace("]", "")) for item in items]
         if unknown := {name for _, name in named if name not in numbers}:
             raise ValueError(f"{files[0]}: got the class {min(unknown)!r}, expected one of those in labels.json")
+        listed += len(named)
         found[split] = tuple((videos[key], numbers[name]) for key, name in named if key in videos)
-    return LabelledVideos(classes, found)
+    there = sum(map(len, found.values()))
+    if listed - there > MAX_MISSING * listed:
+        raise ValueError(
+            f"{root}: got {there} of {listed} listed videos, expected nearly all; is it unpacked as a whole?"
+        )
+    return LabelledVideos(classes, found, listed - there)
 
 
 def _kinetics(root: Path) -> LabelledVideos:

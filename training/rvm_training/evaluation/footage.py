@@ -35,7 +35,8 @@ def footage(sources: Sequence[str], frames: int, size: tuple[int, int]) -> Itera
         taken = [fitted(frame.rgb, size) for frame in islice(open_source(source), frames)]
         if len(taken) < frames:
             raise ValueError(f"{source}: got {len(taken)} frames, expected {frames}; ask for fewer")
-        yield Path(source).stem, np.stack(taken)
+        path = Path(source)
+        yield path.name if path.is_dir() else path.stem, np.stack(taken)
 
 
 def spread_frames(path: Path, frames: int, size: tuple[int, int]) -> U8:

@@ -78,6 +78,8 @@ def evaluate_horizon(
         pred = propagate_masks(model, frames[: horizons[-1]], gt[0], protocol)
         for count in horizons:
             scores[count] += score_objects(video.name, gt[:count], pred[:count])
+    if not all(scores.values()):
+        raise ValueError(f"{data}: got no object in the first mask of any video, expected one to follow")
     curve = [summary(scores[count])["J&F-Mean"] for count in horizons]
     relative = [value / curve[0] if curve[0] else float("nan") for value in curve]
     metrics = {f"J&F@{count}": value for count, value in zip(horizons, curve, strict=True)}

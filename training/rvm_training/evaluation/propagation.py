@@ -157,8 +157,8 @@ def evaluate_davis(
         data: name of the data in the result.
         year: 2017 or 2016, for the result's name.
         protocol: settings.
-        masks_to: folder to write the predicted masks to, below the model's name, as davis2017-evaluation reads
-            them; None writes none.
+        masks_to: folder to write the predicted masks to, below the year and the model's name, as
+            davis2017-evaluation reads them; None writes none.
         progress: passes the videos through.
 
     Raises:
@@ -170,14 +170,15 @@ def evaluate_davis(
         frames, gt = video.read()
         pred = propagate_masks(model, frames, gt[0], protocol)
         if masks_to is not None:
-            write_masks(masks_to / model.info.file_name / video.name, video.masks, pred)
+            write_masks(masks_to / f"davis-{year}" / model.info.file_name / video.name, video.masks, pred)
         scores += score_objects(video.name, gt, pred)
     if not scores:
         raise ValueError(f"{data}: got no object in the first mask of any sequence, expected one to follow")
     parts = [
         {"sequence": each.sequence, "object": each.object, "J": asdict(each.j), "F": asdict(each.f)} for each in scores
     ]
-    return Result(f"davis-{year}", model.info, data, asdict(protocol), summary(scores), parts)
+    said = {**asdict(protocol), "objects": len(parts)}
+    return Result(f"davis-{year}", model.info, data, said, summary(scores), parts)
 
 
 def evaluate_vip(
@@ -200,7 +201,7 @@ def evaluate_vip(
         raise ValueError(f"{data}: got no video, expected at least one")
     ious = iou_of(whole)
     metrics = {"mIoU": _mean(ious)} | {f"IoU {name}": float(iou) for name, iou in zip(VIP_CLASSES, ious, strict=True)}
-    return Result("vip", model.info, data, asdict(protocol), metrics, parts)
+    return Result("vip", model.info, data, {**asdict(protocol), "videos": len(parts)}, metrics, parts)
 
 
 def evaluate_jhmdb(
@@ -224,7 +225,8 @@ def evaluate_jhmdb(
         parts.append({"video": video.name, **_pck(gts[-1:], preds[-1:], visible[-1:])})
     if not parts:
         raise ValueError(f"{data}: got no video, expected at least one")
-    return Result("jhmdb", model.info, data, asdict(protocol), _pck(gts, preds, visible), parts)
+    said = {**asdict(protocol), "videos": len(parts)}
+    return Result("jhmdb", model.info, data, said, _pck(gts, preds, visible), parts)
 
 
 def write_masks(folder: Path, like: Iterable[Path], masks: npt.NDArray[np.int32]) -> None:

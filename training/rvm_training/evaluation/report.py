@@ -58,7 +58,9 @@ def write_report(folder: Path, *, title: str) -> Path:
     protocols = [each for each in TITLES if each in found] + [each for each in found if each not in TITLES]
     parts = [f"<h1>{escape(title)}</h1>", _models(results)]
     if any(result.protocol in HEADLINES for result in results):
-        parts += ["<h2>All together</h2>", _headlines(tabulate(results))]
+        bars = [path for path in media if path.name == "table.png"]
+        media = [path for path in media if path not in bars]
+        parts += ["<h2>All together</h2>", _headlines(tabulate(results)), *map(_figure, bars)]
     for protocol in protocols:
         mine = [result for result in results if result.protocol == protocol]
         shown = [path for path in media if path.stem == protocol or path.stem.startswith(f"{protocol}_")]
@@ -100,8 +102,11 @@ def _metrics(results: Sequence[Result]) -> str:
     """Models side by side where there are few figures, below each other where there are many."""
     names = list(dict.fromkeys(name for result in results for name in result.metrics))
     rows = [[name, *(_number(result.metrics.get(name, math.nan)) for result in results)] for name in names]
-    settings = ", ".join(f"{name} {value}" for name, value in results[0].settings.items())
-    caption = f"<p>Data: {escape(results[0].data)}. {escape(settings)}</p>"
+    said = {
+        f"Data: {each.data}. " + ", ".join(f"{name} {value}" for name, value in each.settings.items()): None
+        for each in results
+    }
+    caption = "".join(f"<p>{escape(text)}</p>" for text in said)
     return caption + _table(["", *(result.model.name for result in results)], rows)
 
 

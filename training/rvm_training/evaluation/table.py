@@ -5,6 +5,7 @@ The normalised average is the paper's: every task relative to the best model of 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,8 +73,15 @@ def tabulate(results: Sequence[Result]) -> Table:
         raise ValueError(f"table: got no result of {', '.join(HEADLINES)}, expected at least one")
     cells: dict[tuple[str, str], float] = {}
     data: dict[str, str] = {}
+    weights: dict[str, str] = {}
+    settings: dict[str, str] = {}
     for result in shown:
         model, protocol = result.model.name, result.protocol
+        if weights.setdefault(model, result.model.weights) != result.model.weights:
+            raise ValueError(f"table: got different weights called {model}, expected names that tell them apart")
+        said = json.dumps({name: value for name, value in result.settings.items() if name != "lr"}, sort_keys=True)
+        if settings.setdefault(protocol, said) != said:
+            raise ValueError(f"table: got {protocol} with settings {settings[protocol]} and {said}, expected the same")
         if (model, protocol) in cells:
             raise ValueError(
                 f"table: got two results of {model} in {protocol}, expected one; give them different names"

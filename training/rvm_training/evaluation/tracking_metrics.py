@@ -105,9 +105,9 @@ def absolute_relative(gt: npt.ArrayLike, pred: npt.ArrayLike, valid: npt.ArrayLi
 
 
 def top_k(labels: npt.ArrayLike, scores: npt.ArrayLike, k: int) -> float:
-    """Share of samples [S] whose class is among the k highest scores [S, C]; NaN without samples."""
+    """Share of samples [S] whose class is among the k highest scores [S, C]; NaN without samples or sound scores."""
     labels, scores = np.asarray(labels), np.asarray(scores)
-    if not len(labels):
+    if not len(labels) or not np.isfinite(scores).all():
         return float("nan")
     # Of equal scores the first class wins, as in an argmax.
     best = np.argsort(-scores, axis=1, kind="stable")[:, :k]

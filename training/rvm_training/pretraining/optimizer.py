@@ -11,7 +11,7 @@ from torch.optim import AdamW
 
 from rvm_training.pretraining.config import OptimizerConfig
 
-_LEARNED_TOKENS = ("cls_token", "mask_token")
+_LEARNED_TOKENS = ("cls_token", "mask_token", "query", "time_code")
 """Single vectors that are stored as matrices."""
 
 

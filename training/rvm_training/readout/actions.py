@@ -65,8 +65,10 @@ class Classification(Task):
         """Clips of a split."""
         samples = []
         for path, label in self._found.videos[split]:
-            # Files of one name may lie in several folders.
-            key = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+            # Files of one name may lie in several folders, and another file or class is another clip.
+            state = path.stat()
+            said = f"{path.resolve()} {state.st_size} {state.st_mtime_ns} {self.classes[label]} {label}"
+            key = f"{path.stem}_{hashlib.sha256(said.encode()).hexdigest()[:16]}"
             samples.append(Sample(key, partial(self._read, path, label)))
         return samples
 
@@ -89,7 +91,12 @@ class Classification(Task):
 
     def describe(self) -> dict[str, Any]:
         """The readout's sizes and the classes' number."""
-        return {"width": self._width, "heads": self._heads, "classes": len(self.classes)}
+        return {
+            "width": self._width,
+            "heads": self._heads,
+            "classes": len(self.classes),
+            "missing": self._found.missing,
+        }
 
     def _read(self, path: Path, label: int) -> Clip:
         return Clip(spread_frames(path, self.clips.frames, self.clips.size), {"label": np.array(label)})

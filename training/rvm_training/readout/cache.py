@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -69,8 +70,12 @@ def cache_features(
                 refused.append(f"{sample.key}: {error}")
                 continue
             partial = path.with_suffix(".partial")
-            save_file(tensors, partial)
-            partial.replace(path)
+            try:
+                save_file(tensors, partial)
+                partial.replace(path)
+            except (OSError, SafetensorError) as error:
+                partial.unlink(missing_ok=True)
+                raise OSError(f"{path} cannot be written: {error}") from error
         files.append(path)
     if not files or len(refused) > MAX_BAD_SHARE * len(samples):
         first = f"; the first: {refused[0]}" if refused else ""
@@ -96,12 +101,12 @@ class FeatureClips(Dataset[dict[str, Tensor]]):
 
 def _computed(model: VideoModel, sample: Sample) -> dict[str, Tensor]:
     clip = sample.read()
-    features = model.features(clip.frames)
-    if not features.isfinite().all():
-        raise ValueError("its features are not finite")
-    tensors = {name: torch.tensor(array) for name, array in clip.targets.items()}
     # Half precision: rounding is far below what tells clips apart, and halves the disk.
-    return {FEATURES: features.flatten(1, 2).half().cpu().contiguous(), **tensors}
+    features = model.features(clip.frames).flatten(1, 2).half().cpu().contiguous()
+    if not features.isfinite().all():
+        raise ValueError("its features are not finite in half precision")
+    tensors = {name: torch.tensor(array) for name, array in clip.targets.items()}
+    return {FEATURES: features, **tensors}
 
 
 def _identity(model: VideoModel, task: Task) -> str:

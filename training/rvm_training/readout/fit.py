@@ -89,6 +89,8 @@ class ReadoutModule(L.LightningModule):
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = rate
         loss = self.task.loss(self.head(batch[FEATURES], batch), batch)
+        if not loss.isfinite():
+            raise ValueError(f"{self.task.name}: the loss became {loss} at step {self.global_step}; try a smaller lr")
         self.log("loss", loss, prog_bar=True)
         return loss
 
@@ -164,7 +166,7 @@ def fit_head(
         devices=[device.index or 0] if device.type == "cuda" else 1,
         max_steps=settings.steps,
         check_val_every_n_epoch=None,
-        val_check_interval=settings.validate_every,
+        val_check_interval=min(settings.validate_every, settings.steps),
         num_sanity_val_steps=0,
         callbacks=[best, stopping, *([TQDMProgressBar(refresh_rate=20)] if show else [])],
         enable_progress_bar=show,
@@ -174,6 +176,8 @@ def fit_head(
     )
     module = ReadoutModule(task, task.head(dim, grid), settings)
     trainer.fit(module, loader(train, True), loader(val, False))
+    if trainer.global_step % min(settings.validate_every, settings.steps):  # Steps after the last validation.
+        trainer.validate(module, loader(val, False), verbose=False)
     if not best.metrics or math.isnan(best.metrics[task.metric]):
         raise ValueError(
             f"{task.name}: got no figure from {settings.steps} steps, expected {task.metric}; a smaller lr?"
@@ -190,7 +194,7 @@ def summarise(
     for name in fits[0].metrics:
         values = np.array([each.metrics[name] for each in fits])
         metrics[name] = float(values.mean())
-        if values.std() > 0:  # What no seed changes has no interval.
+        if np.ptp(values) > 0:  # What no seed changes has no interval.
             half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
             metrics[f"{name} ±"] = float(half)
     said: dict[str, Any] = {**asdict(settings), **asdict(task.clips), **task.describe(), **clips}
@@ -211,8 +215,21 @@ def best_rate(
 
     Returns:
         The settings with the rate that was chosen, and a head for every seed.
+
+    Raises:
+        ValueError: training failed with every rate.
     """
-    tried = [(replace(settings, lr=rate), train(replace(settings, lr=rate), 0)) for rate in rates]
+    tried: list[tuple[FitSettings, Fitted]] = []
+    for rate in rates:
+        candidate = replace(settings, lr=rate)
+        try:
+            tried.append((candidate, train(candidate, 0)))
+        except ValueError as error:
+            if len(rates) == 1:
+                raise
+            print(f"lr {rate:g} is left out: {error}")
+    if not tried:
+        raise ValueError(f"{task.name}: got no figure with any of the rates {list(rates)}; try smaller ones")
     sign = 1 if task.higher_is_better else -1
     chosen, first = max(tried, key=lambda each: sign * each[1].metrics[task.metric])
     return chosen, [first, *(train(chosen, seed) for seed in range(1, settings.seeds))]

@@ -1,6 +1,6 @@
 """Short clips of one thing that happens, in a folder laid out as Something-Something v2.
 
-What an object looks like says nothing of its class: only how it moves does.
+The first frame says nothing of the class: only how the object moves does.
 """
 
 from __future__ import annotations
@@ -108,14 +108,13 @@ def action_scene(motion: Motion, config: ActionConfig, number: int, *, held_out:
     size = int(side * rng.uniform(0.3, 0.45))
 
     def track(way: float) -> Track:
-        # In the middle of the clip it is about in the middle of the image, so that no single frame tells the class.
-        start = middle + side * (rng.uniform(-0.1, 0.1) - way / 2)
-        return Track(float(start), side * way / last)
+        # The start says nothing of the class, and so the first frame does not.
+        return Track(float(middle + side * rng.uniform(-0.2, 0.2)), side * way / last)
 
     pose = Pose(
         track(motion.x),
         track(motion.y),
-        log_scale=Track(-motion.growth / 2, motion.growth / last),
+        log_scale=Track(float(rng.uniform(-0.3, 0.3)), motion.growth / last),
         angle=Track(float(rng.uniform(-math.pi, math.pi)), motion.turn / last),
     )
     bright = 128 + texture(rng, size, photograph_share=0.5, held_out=held_out) // 2

@@ -151,15 +151,22 @@ def _marked(scene: Scene) -> list[int]:
 
 
 def _write_frames(folder: Path, scene: Scene, count: int, suffix: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    _emptied(folder)
     for t in range(count):
         Image.fromarray(scene.frame(t)).save(folder / f"{t:05d}{suffix}", quality=95)  # PNG has none.
 
 
 def _write_masks(folder: Path, scene: Scene, count: int, labels: U8) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    _emptied(folder)
     for t in range(count):
         save_mask(folder / f"{t:05d}.png", labels[scene.mask(t)])
+
+
+def _emptied(folder: Path) -> None:
+    """Make a video's folder, without the frames that an earlier run wrote."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob("[0-9]*.*"):
+        path.unlink()
 
 
 def _write_list(path: Path, names: list[str]) -> None:

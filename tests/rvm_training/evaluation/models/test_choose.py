@@ -77,3 +77,17 @@ def test_frames_of_another_size_are_refused(tiny_model, frames):
 def test_what_cannot_be_is_told(spec, message):
     with pytest.raises((ValueError, OSError), match=message):
         load_model(Choice(spec, device="cpu"), SIZE)
+
+
+def test_tables_call_a_model_by_its_file_and_the_still_one_after_it(tiny_model, tmp_path):
+    assert Choice(tiny_model).title == "tiny"
+    assert Choice(f"still:{tiny_model}").title == "still:tiny"
+    assert Choice(str(tmp_path)).title == tmp_path.name
+    assert Choice("timm:vit@a/b.pth").title == "timm:vit"
+    assert Choice(tiny_model, "mine").title == "mine"
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:77", "cuda:x"])
+def test_a_device_that_there_is_not_is_told(device):
+    with pytest.raises(ValueError, match=f"device: got '{device}', expected cpu, auto"):
+        load_model(Choice("pixels", device=device), SIZE)

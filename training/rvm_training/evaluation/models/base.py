@@ -36,7 +36,12 @@ class ModelInfo:
     @property
     def file_name(self) -> str:
         """The name as files may have it."""
-        return re.sub(r"[^A-Za-z0-9._-]+", "-", self.name)
+        return file_name(self.name)
+
+
+def file_name(name: str) -> str:
+    """A name as files may have it."""
+    return re.sub(r"[^\w.-]+", "-", name)
 
 
 class VideoModel(ABC):

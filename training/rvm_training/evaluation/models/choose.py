@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,14 +45,29 @@ class Choice:
     @property
     def title(self) -> str:
         """What tables call it."""
+        if self.name:
+            return self.name
+        if self.model.startswith(STILL):
+            return STILL + replace(self, model=self.model.removeprefix(STILL)).title
+        if self.model.startswith(TIMM):
+            return self.model.partition("@")[0]
         path = Path(self.model).expanduser()
-        return self.name or (path.stem if path.is_file() else path.name if path.is_dir() else self.model)
+        return path.stem if path.is_file() else path.name if path.is_dir() else self.model
 
     @property
     def torch_device(self) -> torch.device:
-        """Where torch runs it."""
-        cuda = self.device == "auto" and torch.cuda.is_available()
-        return torch.device("cuda" if cuda else "cpu" if self.device == "auto" else self.device)
+        """Where torch runs it.
+
+        Raises:
+            ValueError: there is no such device.
+        """
+        there = torch.cuda.device_count()
+        if self.device in ("cpu", "auto") and not (self.device == "auto" and there):
+            return torch.device("cpu")
+        match = re.fullmatch(r"auto|cuda(?::(\d+))?", self.device)
+        if not match or int(match[1] or 0) >= there:
+            raise ValueError(f"device: got {self.device!r}, expected cpu, auto, or one of the {there} CUDA devices")
+        return torch.device("cuda", int(match[1] or 0))
 
 
 def load_model(choice: Choice, size: tuple[int, int]) -> VideoModel:

@@ -167,9 +167,10 @@ def load_transformers(path: str, name: str, size: tuple[int, int], device: torch
         config.mask_ratio = 0.0
     mean, std = _normalisation(path)
     network = transformers.AutoModel.from_pretrained(path, config=config)
+    weights = f"{_identity(path, config)}, mean {list(mean)}, std {list(std)}"
     of_clips = kind in CLIP_TYPES
     sees = "clips" if of_clips else "frame by frame"
-    info = ModelInfo(name, sees, _identity(path, config), True, "fp32", f"transformers on {device}", config.patch_size)
+    info = ModelInfo(name, sees, weights, True, "fp32", f"transformers on {device}", config.patch_size)
     make = TransformersClips if of_clips else TransformersImages
     return make(network, info, size, mean=mean, std=std, device=device)
 
@@ -193,9 +194,14 @@ def load_timm(path: str, name: str, size: tuple[int, int], device: torch.device)
         raise ValueError(f"model: timm:{path} needs timm ({error}); pip install timm") from error
     model, _, file = path.partition("@")
     # Position codes are stretched in the forward pass.
-    network = timm.create_model(model, pretrained=not file, num_classes=0, checkpoint_path=file, dynamic_img_size=True)
+    try:
+        network = timm.create_model(
+            model, pretrained=not file, num_classes=0, checkpoint_path=file, dynamic_img_size=True
+        )
+        patch = network.patch_embed.patch_size[0]
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise ValueError(f"model: timm:{path} is no ViT that timm can load: {error}") from error
     weights = f"sha256:{file_digest(Path(file)).hex()}" if file else f"timm:{model}"
-    patch = network.patch_embed.patch_size[0]
     info = ModelInfo(name, "frame by frame", weights, True, "fp32", f"timm on {device}", patch)
     settings = network.pretrained_cfg
     return TimmImages(network, info, size, mean=settings["mean"], std=settings["std"], device=device)
