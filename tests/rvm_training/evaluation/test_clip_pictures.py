@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from rvm_training.evaluation.clip_pictures import clip_clusters, enlarged, pca_colours, write_video
+from rvm_training.evaluation.clip_pictures import clip_clusters, enlarged, pca_colours
+from rvm_training.offline.encoding import write_video
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rvm_training.evaluation.clip_pictures import write_video
 from rvm_training.evaluation.models import ModelInfo
 from rvm_training.evaluation.report import write_report
 from rvm_training.evaluation.result import Result, ResultError
+from rvm_training.offline.encoding import write_video
 
 
 def model(name, trained=True):

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from rvm_model import RVM
+    from rvm_model.weights import WeightsInfo
     from rvm_training.evaluation.models import Choice, VideoModel
     from rvm_training.evaluation.result import Result
 
@@ -113,6 +115,20 @@ def models(args: argparse.Namespace, size: tuple[int, int]) -> Iterator[VideoMod
 
     for choice in chosen(args):
         yield load_model(choice, size)
+
+
+def networks(args: argparse.Namespace) -> Iterator[tuple[RVM, WeightsInfo, str]]:
+    """Load the networks that the arguments of `add_models` (without engines) ask for, each on its device, with its name.
+
+    Raises:
+        ValueError: two have the same name, or one is no network.
+        OSError: one is not there.
+    """
+    from rvm_model.weights import load_weights
+
+    for choice in chosen(args):
+        network, weights = load_weights(choice.model)
+        yield network.to(choice.torch_device).eval(), weights, choice.title
 
 
 def _named(text: str) -> tuple[str, str]:

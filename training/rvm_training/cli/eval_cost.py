@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from rvm_training.cli.eval_arguments import add_models, add_out, announce, chosen
+from rvm_training.cli.eval_arguments import add_models, add_out, announce, networks
 
 
 def main(protocol: str, arguments: Sequence[str]) -> int:
     """Run the subcommand; returns the exit status."""
-    from rvm_model.weights import load_weights
     from rvm_training.evaluation.cost import COUNTS, evaluate_cost
     from rvm_training.evaluation.plots import plot_curves
 
@@ -21,12 +20,8 @@ def main(protocol: str, arguments: Sequence[str]) -> int:
     add_out(parser)
     args = parser.parse_args(arguments)
     results = []
-    for choice in chosen(args):
-        network, weights = load_weights(choice.model)
-        network = network.to(choice.torch_device).eval()
-        results += evaluate_cost(
-            network, weights, choice.title, size=args.size or (256, 256), counts=args.counts, rounds=args.rounds
-        )
+    for loaded in networks(args):
+        results += evaluate_cost(*loaded, size=args.size or (256, 256), counts=args.counts, rounds=args.rounds)
     for result in results:
         announce(result, args.out)
     path = args.out / "cost.png"

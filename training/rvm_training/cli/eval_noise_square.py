@@ -50,8 +50,8 @@ def _write_video(path: Path, models: Sequence[VideoModel], settings: NoiseSquare
     """The first clip beside what was found in it."""
     import numpy as np
 
-    from rvm_training.evaluation.clip_pictures import write_video
     from rvm_training.evaluation.noise_square import clips, found_square
+    from rvm_training.offline.encoding import write_video
 
     clip = next(clips(settings))
     masks = [clip.square, *(found_square(model, clip, settings) for model in models)]

@@ -24,7 +24,6 @@ HELP = {
 
 def main(protocol: str, arguments: Sequence[str]) -> int:
     """Run the subcommand; returns the exit status."""
-
     args = _parse(protocol, arguments)
     size, evaluate = _prepared(protocol, args)
     for model in models(args, size):

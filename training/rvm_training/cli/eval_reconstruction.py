@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from rvm_training.cli.eval_arguments import add_footage, add_models, add_out, announce, chosen, footage
+from rvm_training.cli.eval_arguments import add_footage, add_models, add_out, announce, footage, networks
 
 
 def main(protocol: str, arguments: Sequence[str]) -> int:
@@ -13,7 +13,6 @@ def main(protocol: str, arguments: Sequence[str]) -> int:
     import cv2
     import torch
 
-    from rvm_model.weights import load_weights
     from rvm_training.evaluation.plots import plot_curves
     from rvm_training.evaluation.reconstruction import ReconstructionSettings, evaluate_reconstruction, reconstruct
     from rvm_training.pretraining.pictures import reconstruction_grid, titled
@@ -40,10 +39,8 @@ def main(protocol: str, arguments: Sequence[str]) -> int:
     (name, first), *_ = clips
     shown = torch.from_numpy(first)[None, [*range(settings.sources), *settings.targets]].float() / 255
     results = []
-    for choice in chosen(args):
-        network, weights = load_weights(choice.model)
-        network = network.to(choice.torch_device).eval()
-        results.append(evaluate_reconstruction(network, weights, choice.title, clips, data=data, settings=settings))
+    for network, weights, title in networks(args):
+        results.append(evaluate_reconstruction(network, weights, title, clips, data=data, settings=settings))
         announce(results[-1], args.out)
         out = reconstruct(network, first, settings, settings.mask_ratios[-1])
         grid = reconstruction_grid(shown.to(out.frames.device), out, settings.sources, network.config.patch_size)

@@ -35,7 +35,7 @@ def main(protocol: str, arguments: Sequence[str]) -> int:
         (partial(spread_frames, path, settings.frames, settings.size), label)
         for path, label in videos[:: -(-len(videos) // args.clips)]
     ]
+    name = data_name(args)
     for model in models(args, settings.size):
-        name = data_name(args)
         announce(evaluate_retrieval(model, clips, data=name, settings=settings, progress=watched), args.out)
     return 0

@@ -13,7 +13,8 @@ def main(protocol: str, arguments: Sequence[str]) -> int:
     import numpy as np
 
     from rvm_model.heads.palette import palette
-    from rvm_training.evaluation.clip_pictures import clip_clusters, enlarged, pca_colours, write_video
+    from rvm_training.evaluation.clip_pictures import clip_clusters, enlarged, pca_colours
+    from rvm_training.offline.encoding import write_video
 
     parser = argparse.ArgumentParser(prog=f"rvm eval {protocol}", description=__doc__)
     add_footage(parser)

@@ -10,10 +10,7 @@ Shape legend: T frames, h w patches, D width, K clusters, H W pixels.
 from __future__ import annotations
 
 import warnings
-from fractions import Fraction
-from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -83,22 +80,6 @@ def clip_clusters(features: Tensor, clusters: int, size: tuple[int, int], *, see
 def enlarged(pictures: U8, size: tuple[int, int]) -> U8:
     """Pictures [T, h, w, 3] at another size, every patch a square as in the paper's figures."""
     return np.stack([cv2.resize(each, size[::-1], interpolation=cv2.INTER_NEAREST) for each in pictures])
-
-
-def write_video(path: Path, frames: U8, *, fps: int = 10) -> None:
-    """Write RGB frames [T, H, W, 3] as H.264; an odd row or column at the end is left out.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps), options={"crf": "18", "g": "30"})
-        stream.height, stream.width = frames.shape[1] // 2 * 2, frames.shape[2] // 2 * 2
-        stream.pix_fmt = "yuv420p"
-        for frame in np.ascontiguousarray(frames[:, : stream.height, : stream.width]):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode(None))
 
 
 def _centred(features: Tensor) -> Tensor:

@@ -84,3 +84,17 @@ class VideoWriter:
                 packet.duration = round(self._last_pts / (self._count - 1))
         self._container.mux(last)
         self._container.close()
+
+
+def write_video(path: Path, frames: npt.NDArray[np.uint8], *, fps: float = 10) -> None:
+    """Write RGB frames [T, H, W, 3] of one rate; an odd row or column at the end is left out.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    height, width = frames.shape[1] // 2 * 2, frames.shape[2] // 2 * 2
+    writer = VideoWriter(path, height, width, VideoSettings())
+    for index, frame in enumerate(np.ascontiguousarray(frames[:, :height, :width])):
+        writer.write(frame, index / fps)
+    writer.close()

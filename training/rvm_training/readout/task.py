@@ -88,7 +88,7 @@ class Task(ABC):
 
 
 def collate(items: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Batch of clips; where a first axis varies, the shorter are filled up with zeros, which `valid` tells apart."""
+    """Batch of clips; where a first axis varies, the shorter are filled up with zeros."""
     batch = {}
     for name in items[0]:
         tensors = [item[name] for item in items]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rvm_training.evaluation.clip_pictures import write_video
+from rvm_training.offline.encoding import write_video
 from rvm_training.synthetic.motion import Camera, Pose, Track
 from rvm_training.synthetic.scene import Layer, Scene
 from rvm_training.synthetic.shapes import shape
