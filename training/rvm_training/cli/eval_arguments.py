@@ -118,7 +118,7 @@ def models(args: argparse.Namespace, size: tuple[int, int]) -> Iterator[VideoMod
 
 
 def networks(args: argparse.Namespace) -> Iterator[tuple[RVM, WeightsInfo, str]]:
-    """Load the networks that the arguments of `add_models` (without engines) ask for, each on its device, with its name.
+    """Load the networks that the arguments of `add_models` (without engines) ask for, on their device, with names.
 
     Raises:
         ValueError: two have the same name, or one is no network.
