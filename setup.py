@@ -41,6 +41,7 @@ TRAIN = [
     "matplotlib>=3.8",
     "pillow>=10",  # frames of datasets are resized as in the reference, by its Lanczos
     "pyarrow>=15",
+    "pycocotools>=2.0.8",  # 2.0.8 is the first for NumPy 2
     "pydantic>=2.7",
     "scikit-image>=0.22",
     "scipy>=1.11",  # poses of JHMDB are MATLAB files
