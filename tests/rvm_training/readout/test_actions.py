@@ -9,7 +9,8 @@ import torch
 from rvm_training.data.labelled import labelled_videos
 from rvm_training.readout.actions import Classification
 from rvm_training.readout.task import ClipSettings
-from rvm_training.synthetic.action_clips import ACTIONS, ActionConfig, action_scene
+from rvm_training.synthetic.action_clips import ACTIONS, action_scene, write_actions
+from rvm_training.synthetic.clips_config import ClipsConfig
 
 
 def test_something_something_is_read_with_its_templates(actions):
@@ -61,14 +62,13 @@ def test_frames_are_spread_over_the_whole_video(actions):
 
 def test_figures_of_classification(task):
     outputs = torch.eye(8)[torch.tensor([0, 1, 2, 2])]
-    targets = [{"label": torch.tensor([0, 1])}, {"label": torch.tensor([2, 7])}]
-    scores = task.score([outputs[:2], outputs[2:]], targets)
+    scores = task.score(task.measure(outputs, {"label": torch.tensor([0, 1, 2, 7])}))
     assert scores["top-1"] == 0.75
     assert scores["most frequent class"] == 0.25
 
 
 def test_only_motion_tells_a_class():
-    config = ActionConfig(frames=9, side=64)
+    config = ClipsConfig(frames=9, side=64)
     scenes = [action_scene(motion, config, 3, held_out=False) for motion in ACTIONS.values()]
     assert all((scene.frame(0) == scenes[0].frame(0)).all() for scene in scenes)
     assert all((scene.mask(8) != scenes[0].mask(8)).any() for scene in scenes[1:])
@@ -107,6 +107,8 @@ def test_another_class_of_the_same_file_is_another_clip(actions, tmp_path):
     assert Classification(root).samples("val")[0].key != before
 
 
-def test_too_little_is_refused():
-    with pytest.raises(ValueError, match="got 4 and 64 clips of 16 frames"):
-        ActionConfig(train=4)
+def test_too_little_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="got 0 and 64 clips of 16 frames"):
+        ClipsConfig(train=0)
+    with pytest.raises(ValueError, match="got 4 and 64 clips, expected at least 8"):
+        write_actions(tmp_path, ClipsConfig(train=4))

@@ -36,7 +36,7 @@ def test_a_head_learns_which_action_it_is(task, cached):
     batch = collate(list(FeatureClips(cached["val"].files)))
     with torch.no_grad():
         outputs = fitted.head(batch[FEATURES], batch)
-    assert task.score([outputs], [batch]) == fitted.metrics
+    assert task.score(task.measure(outputs, batch)) == fitted.metrics
 
 
 def test_the_same_seed_gives_the_same_head_and_another_seed_another(task, cached):
@@ -69,7 +69,7 @@ def test_a_loss_that_is_no_number_ends_the_training(task, cached, monkeypatch):
 def test_the_last_steps_are_validated_too(task, cached):
     steps = []
     score = task.score
-    task.score = lambda *batches: score(*batches) | {"top-1": float(len(steps.append(1) or steps))}
+    task.score = lambda measured: score(measured) | {"top-1": float(len(steps.append(1) or steps))}
     fitted = train(task, cached, FitSettings(steps=5, batch=32, warmup_steps=1, validate_every=3))
     assert (fitted.metrics["top-1"], fitted.step) == (2.0, 5)
     short = train(task, cached, FitSettings(steps=2, batch=32, warmup_steps=1, validate_every=1000))

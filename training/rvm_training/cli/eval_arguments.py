@@ -150,5 +150,6 @@ def announce(result: Result, folder: Path) -> None:
         print(f"the weights of {result.model.name} are UNTRAINED (random), so that the figures mean nothing")
     path = result.save(folder)
     print(f"{result.protocol}, {result.model.name} ({result.model.kind}), {result.data}: {path}")
+    width = max([18, *map(len, result.metrics)]) + 2
     for name, value in result.metrics.items():
-        print(f"  {name:<20}{value:.4g}")
+        print(f"  {name:<{width}}{value:.4g}")

@@ -14,10 +14,11 @@ ACTIONS = "actions"
 
 def main(protocol: str, arguments: Sequence[str]) -> int:
     """Run the subcommand; returns the exit status."""
-    from rvm_training.synthetic.action_clips import ActionConfig, write_actions
+    from rvm_training.synthetic.action_clips import write_actions
     from rvm_training.synthetic.benchmarks import WRITERS, BenchmarkConfig
+    from rvm_training.synthetic.clips_config import ClipsConfig
 
-    defaults, actions = BenchmarkConfig(), ActionConfig()
+    defaults, actions = BenchmarkConfig(), ClipsConfig()
     parser = argparse.ArgumentParser(prog=f"rvm eval {protocol}", description=__doc__)
     parser.add_argument("out", type=Path, help="folder; each dataset gets one in it, by its name")
     parser.add_argument(
@@ -41,7 +42,7 @@ def main(protocol: str, arguments: Sequence[str]) -> int:
         folder = args.out / kind
         if kind == ACTIONS:
             train, val = args.clips
-            write_actions(folder, ActionConfig(train, val, side=args.side, seed=args.seed))
+            write_actions(folder, ClipsConfig(train, val, side=args.side, seed=args.seed))
             print(f"{folder}: {train} and {val} clips")
         else:
             WRITERS[kind](folder, config)

@@ -60,8 +60,18 @@ def scenes(count: int, frames: int, size: tuple[int, int], seed: int = 0) -> Ite
 
 def fitted(rgb: U8, size: tuple[int, int]) -> U8:
     """The middle of a frame [H, W, 3] at another size and ratio, by Pillow's Lanczos."""
-    height, width = rgb.shape[:2]
+    box = middle(rgb.shape[:2], size)
+    return np.asarray(Image.fromarray(rgb).resize(size[::-1], Image.Resampling.LANCZOS, box))
+
+
+def middle(shape: tuple[int, ...], size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """The largest box (left, top, right, bottom) in the middle of a frame of that shape with the ratio of a size."""
+    height, width = shape
     scale = min(height / size[0], width / size[1])
     rows, columns = size[0] * scale, size[1] * scale
-    box = ((width - columns) / 2, (height - rows) / 2, (width + columns) / 2, (height + rows) / 2)
-    return np.asarray(Image.fromarray(rgb).resize(size[::-1], Image.Resampling.LANCZOS, box))
+    return (width - columns) / 2, (height - rows) / 2, (width + columns) / 2, (height + rows) / 2
+
+
+def stretched(rgb: U8, size: tuple[int, int]) -> U8:
+    """A whole frame [H, W, 3] at another size and ratio, by Pillow's Lanczos."""
+    return np.asarray(Image.fromarray(rgb).resize(size[::-1], Image.Resampling.LANCZOS))

@@ -32,6 +32,10 @@ HEADLINES: dict[str, Headline] = {
     "jhmdb": Headline("PCK@0.1", "JHMDB PCK@0.1"),
     "vip": Headline("mIoU", "VIP mIoU", 100),
     "classification": Headline("top-1", "classification top-1", 100),
+    "points": Headline("average Jaccard", "points AJ", 100),
+    "boxes": Headline("mIoU", "boxes mIoU", 100),
+    "depth": Headline("AbsRel", "depth AbsRel, %", 100, lower_is_better=True),
+    "segmentation": Headline("mIoU", "segmentation mIoU", 100),
     "retrieval": Headline("mAP", "retrieval mAP", 100),
     "noise-square": Headline("IoU", "noise square IoU", 100),
 }

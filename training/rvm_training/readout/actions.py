@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+import numpy.typing as npt
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -17,7 +16,7 @@ from rvm_training.data.labelled import labelled_videos
 from rvm_training.evaluation.footage import spread_frames
 from rvm_training.evaluation.tracking_metrics import top_k
 from rvm_training.readout.attentive import AttentiveConfig, AttentiveReadout
-from rvm_training.readout.task import PROTOCOL, Clip, ClipSettings, Sample, Task
+from rvm_training.readout.task import Clip, ClipSettings, Sample, Task, clip_key
 
 
 class ActionHead(nn.Module):
@@ -39,7 +38,7 @@ class Classification(Task):
     name = "classification"
     metric = "top-1"
 
-    def __init__(self, root: Path, clips: ClipSettings = PROTOCOL, *, width: int = 768, heads: int = 12) -> None:
+    def __init__(self, root: Path, clips: ClipSettings = Task.protocol, *, width: int = 768, heads: int = 12) -> None:
         """Read what there is.
 
         Args:
@@ -65,11 +64,8 @@ class Classification(Task):
         """Clips of a split."""
         samples = []
         for path, label in self._found.videos[split]:
-            # Files of one name may lie in several folders, and another file or class is another clip.
-            state = path.stat()
-            said = f"{path.resolve()} {state.st_size} {state.st_mtime_ns} {self.classes[label]} {label}"
-            key = f"{path.stem}_{hashlib.sha256(said.encode()).hexdigest()[:16]}"
-            samples.append(Sample(key, partial(self._read, path, label)))
+            # The same file with another class is another clip.
+            samples.append(Sample(clip_key(path, self.classes[label], label), partial(self._read, path, label)))
         return samples
 
     def head(self, dim: int, grid: tuple[int, int]) -> nn.Module:
@@ -80,9 +76,13 @@ class Classification(Task):
         """Cross-entropy."""
         return functional.cross_entropy(outputs, targets["label"])
 
-    def score(self, outputs: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
+    def measure(self, outputs: Tensor, targets: Mapping[str, Tensor]) -> dict[str, npt.NDArray[Any]]:
+        """Scores and labels."""
+        return {"scores": outputs.numpy(), "labels": targets["label"].numpy()}
+
+    def score(self, measured: Mapping[str, npt.NDArray[Any]]) -> dict[str, float]:
         """Share of clips whose class has the highest score, and is among the five highest; and that of guessing."""
-        scores, labels = torch.cat(list(outputs)).numpy(), torch.cat([each["label"] for each in targets]).numpy()
+        scores, labels = measured["scores"], measured["labels"]
         return {
             "top-1": top_k(labels, scores, 1),
             "top-5": top_k(labels, scores, 5),

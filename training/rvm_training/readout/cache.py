@@ -65,7 +65,7 @@ def cache_features(
         path = place / f"{sample.key}.safetensors"
         if not path.exists():
             try:
-                tensors = _computed(model, sample)
+                tensors = _computed(model, sample, task.kept)
             except (ValueError, OSError) as error:
                 refused.append(f"{sample.key}: {error}")
                 continue
@@ -99,10 +99,10 @@ class FeatureClips(Dataset[dict[str, Tensor]]):
         return {**tensors, FEATURES: tensors[FEATURES].float()}
 
 
-def _computed(model: VideoModel, sample: Sample) -> dict[str, Tensor]:
+def _computed(model: VideoModel, sample: Sample, kept: slice) -> dict[str, Tensor]:
     clip = sample.read()
     # Half precision: rounding is far below what tells clips apart, and halves the disk.
-    features = model.features(clip.frames).flatten(1, 2).half().cpu().contiguous()
+    features = model.features(clip.frames)[kept].flatten(1, 2).half().cpu().contiguous()
     if not features.isfinite().all():
         raise ValueError("its features are not finite in half precision")
     tensors = {name: torch.tensor(array) for name, array in clip.targets.items()}

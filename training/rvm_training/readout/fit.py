@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning as L
 import numpy as np
+import numpy.typing as npt
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
 from scipy import stats
@@ -80,7 +81,7 @@ class ReadoutModule(L.LightningModule):
     def __init__(self, task: Task, head: nn.Module, settings: FitSettings) -> None:
         super().__init__()
         self.task, self.head, self.settings = task, head, settings
-        self._seen: list[tuple[Tensor, dict[str, Tensor]]] = []
+        self._seen: list[dict[str, npt.NDArray[Any]]] = []
         self.latest: dict[str, float] = {}
 
     def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
@@ -98,13 +99,12 @@ class ReadoutModule(L.LightningModule):
         """Keep what the batch's figures are computed of."""
         outputs = self.head(batch[FEATURES], batch)
         targets = {name: tensor.cpu() for name, tensor in batch.items() if name != FEATURES}
-        self._seen.append((outputs.float().cpu(), targets))
+        self._seen.append(self.task.measure(outputs.float().cpu(), targets))
 
     def on_validation_epoch_end(self) -> None:
         """Score all of the split."""
-        outputs, targets = zip(*self._seen, strict=True)
-        self._seen = []
-        self.latest = self.task.score(outputs, targets)
+        seen, self._seen = self._seen, []
+        self.latest = self.task.score({name: np.concatenate([each[name] for each in seen]) for name in seen[0]})
         self.log(self.task.metric, self.latest[self.task.metric], prog_bar=True)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,10 +45,24 @@ class ClipSettings:
     """Frames T."""
     size: tuple[int, int] = (224, 224)
     """Rows and columns."""
+    stride: int = 1
+    """Frames of the video for one of the clip, where clips are windows of videos. Unknown for the paper."""
+    per_video: int = 8
+    """Most windows of a video, spread over all of it."""
 
+    def __post_init__(self) -> None:
+        """Refuse clips of nothing."""
+        for name in ("frames", "stride", "per_video"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: got {getattr(self, name)}, expected at least 1")
 
-PROTOCOL = ClipSettings()
-"""Clips of the protocol."""
+    def windows(self, count: int) -> list[list[int]]:
+        """Frames of the clips of a video of `count` frames: windows that do not overlap; none where it is shorter."""
+        span = (self.frames - 1) * self.stride + 1
+        starts = np.arange(0, count - span + 1, span)
+        if len(starts) > self.per_video:
+            starts = starts[np.linspace(0, len(starts) - 1, self.per_video).round().astype(int)]
+        return [list(range(start, start + span, self.stride)) for start in starts.tolist()]
 
 
 class Task(ABC):
@@ -57,6 +73,10 @@ class Task(ABC):
     metric: str
     """The figure that training is stopped by, and that tables show."""
     higher_is_better: bool = True
+    protocol: ClipSettings = ClipSettings()
+    """Clips of the paper."""
+    kept: slice = slice(None)
+    """Which of a clip's frames the head sees; the encoder sees all."""
 
     def __init__(self, clips: ClipSettings) -> None:
         self.clips = clips
@@ -79,12 +99,27 @@ class Task(ABC):
         """The loss of a batch, a scalar."""
 
     @abstractmethod
-    def score(self, outputs: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
-        """Figures of a whole split, `metric` among them, from the batches' outputs and targets on the CPU."""
+    def measure(self, outputs: Tensor, targets: Mapping[str, Tensor]) -> dict[str, npt.NDArray[Any]]:
+        """What `score` needs of a batch, on the CPU; small, since it is kept for all of a split."""
+
+    @abstractmethod
+    def score(self, measured: Mapping[str, npt.NDArray[Any]]) -> dict[str, float]:
+        """Figures of a whole split, `metric` among them, from what was measured, all batches one after the other."""
 
     def describe(self) -> dict[str, Any]:
         """What results say of the task beside its clips."""
         return {}
+
+
+def clip_key(path: Path, *said: object) -> str:
+    """A sample's key: the file's name, and what tells it from another file or clip of that name.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    state = path.stat()
+    text = " ".join(map(str, (path.resolve(), state.st_size, state.st_mtime_ns, *said)))
+    return f"{path.stem}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def collate(items: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from rvm_training.offline.encoding import write_video
+from rvm_training.synthetic.clips_config import ClipsConfig
 from rvm_training.synthetic.motion import Camera, Pose, Track
 from rvm_training.synthetic.scene import Layer, Scene
 from rvm_training.synthetic.shapes import shape
@@ -46,31 +47,7 @@ ACTIONS: dict[str, Motion] = {
 """Template of a class, as the dataset writes them, to what happens."""
 
 
-@dataclass(frozen=True)
-class ActionConfig:
-    """How much is made."""
-
-    train: int = 256
-    """Clips to learn from, over all classes."""
-    val: int = 64
-    """Clips held out, of photographs that the others do not show."""
-    frames: int = 16
-    """Frames of a clip."""
-    side: int = 96
-    """Rows and columns."""
-    seed: int = 0
-    """Of the clips."""
-
-    def __post_init__(self) -> None:
-        """Refuse what teaches nothing."""
-        if min(self.train, self.val) < len(ACTIONS) or self.frames < 2 or self.side < 32 or self.side % 2:
-            raise ValueError(
-                f"actions: got {self.train} and {self.val} clips of {self.frames} frames with side {self.side}, "
-                f"expected at least {len(ACTIONS)} clips of 2 frames, and an even side of at least 32"
-            )
-
-
-def write_actions(root: Path, config: ActionConfig = ActionConfig()) -> None:
+def write_actions(root: Path, config: ClipsConfig = ClipsConfig()) -> None:
     """Write videos/, labels.json, train.json and validation.json.
 
     Args:
@@ -78,26 +55,29 @@ def write_actions(root: Path, config: ActionConfig = ActionConfig()) -> None:
         config: how much.
 
     Raises:
+        ValueError: fewer clips of a split than classes.
         OSError: it cannot be written.
     """
+    if min(config.train, config.val) < len(ACTIONS):
+        raise ValueError(
+            f"actions: got {config.train} and {config.val} clips, expected at least {len(ACTIONS)}, one of each class"
+        )
     names = [template.replace("[", "").replace("]", "") for template in ACTIONS]
     labels = root / "labels"
     labels.mkdir(parents=True, exist_ok=True)
-    number = 0
-    for file, count in (("train.json", config.train), ("validation.json", config.val)):
+    for split, file in (("train", "train.json"), ("val", "validation.json")):
         items = []
-        for index in range(count):
+        for index, number in enumerate(config.numbers(split)):
             template = list(ACTIONS)[index % len(ACTIONS)]
-            scene = action_scene(ACTIONS[template], config, number, held_out=file != "train.json")
+            scene = action_scene(ACTIONS[template], config, number, held_out=split == "val")
             frames = np.stack([scene.frame(t) for t in range(config.frames)])
             write_video(root / "videos" / f"{number}.mp4", frames, fps=12)
             items.append({"id": str(number), "template": template, "label": names[index % len(ACTIONS)]})
-            number += 1
         (labels / file).write_text(json.dumps(items), encoding="utf-8")
     (labels / "labels.json").write_text(json.dumps({name: str(i) for i, name in enumerate(names)}), encoding="utf-8")
 
 
-def action_scene(motion: Motion, config: ActionConfig, number: int, *, held_out: bool) -> Scene:
+def action_scene(motion: Motion, config: ClipsConfig, number: int, *, held_out: bool) -> Scene:
     """One clip: an object that does this before a background that stands still."""
     rng = np.random.default_rng([config.seed, number, 9])
     side, last = config.side, config.frames - 1
