@@ -42,6 +42,7 @@ ALLOWED = {
         "lightning",
         "matplotlib",
         "pyarrow",
+        "pycocotools",
         "pydantic",
         "scipy",
         "simplejpeg",

@@ -19,7 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "clips": ("rvm_training.cli.clips", "cut training clips from bags and videos"),
     "transcode": ("rvm_training.cli.transcode", "make videos as training reads them"),
     "eval": ("rvm_training.cli.eval", "how good features are: DAVIS, JHMDB, VIP and more"),
-    "readout": ("rvm_training.cli.readout", "train heads on frozen features: classification"),
+    "readout": ("rvm_training.cli.readout", "train heads on frozen features: actions, depth, boxes, points, pixels"),
     "report": ("rvm_training.cli.report", "one HTML page that shows a run"),
     "replay-check": ("rvm_training.cli.replay_check", "whether an engine makes of a recording what it made before"),
     "bench": ("rvm_training.cli.bench", "time the engine's step and the heads on this machine"),

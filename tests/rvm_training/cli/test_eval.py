@@ -83,9 +83,9 @@ def test_the_noise_square_is_looked_for_with_and_without_recurrence(tiny_model, 
 
 def test_clips_are_found_by_clips(data, tiny_model, tmp_path):
     words = ["--model", tiny_model, "--size", "32x48", "--frames", "4", "--clips", "2", "--out", str(tmp_path)]
-    assert main(["eval", "retrieval", str(data / "actions"), *words]) == 1  # Every eighth: of one class.
+    assert main(["eval", "retrieval", str(data / "classification"), *words]) == 1  # Every eighth: of one class.
     words[words.index("2")] = "16"
-    assert main(["eval", "retrieval", str(data / "actions"), *words]) == 0
+    assert main(["eval", "retrieval", str(data / "classification"), *words]) == 0
     saved = json.loads((tmp_path / "retrieval_tiny.json").read_text())
     assert saved["settings"]["clips"] == 16
     assert saved["metrics"]["chance"] == pytest.approx(1 / 15)

@@ -1,6 +1,7 @@
 """The suite runs to its end, and what it runs are commands that one can type."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +9,9 @@ from rvm_model import DecoderConfig, RVMConfig, save_checkpoint
 from rvm_model.weights import seeded
 from rvm_training.__main__ import main
 from rvm_training.cli.eval import PROTOCOLS
+from rvm_training.cli.eval_suite import main as suite
 from rvm_training.cli.eval_suite import steps
+from rvm_training.cli.readout import TASKS
 
 
 @pytest.fixture
@@ -26,7 +29,7 @@ def test_everything_runs_and_ends_in_one_page(model, tmp_path, capsys):
     # At 64 pixels and patches of 16, 95 % leave none visible, which is as good a test.
     assert main(["eval", "suite", "--model", model, "--quick", "--device", "cpu", "--out", str(out)]) == 0
     protocols = {json.loads(path.read_text())["protocol"] for path in out.glob("*.json")}
-    assert protocols == {
+    assert protocols == TASKS.keys() | {
         "davis-2017", "jhmdb", "vip", "horizon", "noise-square", "robustness", "retrieval", "reconstruction", "cost",
     }  # fmt: skip
     page = (out / "report.html").read_text()
@@ -35,18 +38,24 @@ def test_everything_runs_and_ends_in_one_page(model, tmp_path, capsys):
     assert "rvm eval davis" in capsys.readouterr().out
 
 
-def test_a_model_without_a_decoder_leaves_out_what_needs_one(tiny_model, tmp_path, capsys):
-    def ran(words):
-        return [line.split()[3] for line in words.splitlines() if line.startswith("$ rvm eval")]
+def test_a_model_without_a_decoder_leaves_out_what_needs_one(tiny_model, tmp_path, capsys, monkeypatch):
+    ran = []
+    monkeypatch.setattr("rvm_training.__main__.main", lambda words: ran.append(words) or 0)
+    suite("suite", ["--model", tiny_model, "--out", str(tmp_path)])
+    assert "has no decoder: reconstruction is left out" in capsys.readouterr().out
+    whole = steps(tiny_model, "auto", tmp_path, quick=False)
+    assert ran == [words for words in whole if words[1] != "reconstruction"]
+    assert len(ran) == len(whole) - 1
 
-    assert main(["eval", "suite", "--model", tiny_model, "--quick", "--device", "cpu", "--out", str(tmp_path)]) == 0
-    printed = capsys.readouterr().out
-    assert "has no decoder: reconstruction is left out" in printed
-    assert ran(printed) == [words[0] for words in steps("", "", tmp_path, quick=True) if words[0] != "reconstruction"]
+
+def test_a_step_that_fails_ends_the_suite(tiny_model, tmp_path, monkeypatch):
+    ran = []
+    monkeypatch.setattr("rvm_training.__main__.main", lambda words: ran.append(words) or (words[1] == "vip"))
+    assert suite("suite", ["--model", tiny_model, "--out", str(tmp_path)]) == 1
+    assert [words[1] for words in ran] == ["data", "davis", "jhmdb", "vip"]
 
 
-def test_every_protocol_has_a_step():
-    from pathlib import Path
-
-    run = {words[0] for words in steps("model", "cpu", Path("out"), quick=False)}
-    assert run == PROTOCOLS.keys() - {"suite"}
+def test_every_protocol_and_readout_has_a_step():
+    run = {tuple(words[:2]) for words in steps("model", "cpu", Path("out"), quick=False)}
+    protocols = {("eval", name) for name in PROTOCOLS.keys() - {"suite"}}
+    assert run == protocols | {("readout", name) for name in TASKS}

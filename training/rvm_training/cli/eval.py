@@ -20,7 +20,10 @@ PROTOCOLS: dict[str, tuple[str, str]] = {
     "table": ("rvm_training.cli.eval_table", "results of several models side by side"),
     "report": ("rvm_training.cli.eval_report", "one HTML page of a folder of results"),
     "suite": ("rvm_training.cli.eval_suite", "everything that needs no download, and one HTML page of it"),
-    "data": ("rvm_training.cli.eval_data", "small folders laid out as the datasets, from the synthetic source"),
+    "data": (
+        "rvm_training.cli.eval_data",
+        "small folders laid out as the datasets, made of synthetic scenes",
+    ),
 }
 """Protocol to (module with a `main(protocol, arguments) -> exit status`, what it does)."""
 

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rvm_model.weights import DEFAULT_MODEL
+from rvm_training.cli.readout import TASKS
 
 
 def main(protocol: str, arguments: Sequence[str]) -> int:
     """Run the subcommand; returns the exit status."""
     from rvm_model.weights import load_weights
-    from rvm_training.cli import eval as command
+    from rvm_training import __main__ as rvm
 
     parser = argparse.ArgumentParser(prog=f"rvm eval {protocol}", description=__doc__)
     parser.add_argument("--model", default=DEFAULT_MODEL, help="weights of RVM (default: %(default)s)")
@@ -30,17 +31,17 @@ def main(protocol: str, arguments: Sequence[str]) -> int:
     commands = steps(args.model, args.device, args.out, quick=args.quick)
     if network.decoder is None:
         print(f"{args.model} has no decoder: reconstruction is left out")
-        commands = [words for words in commands if words[0] != "reconstruction"]
+        commands = [words for words in commands if words[1] != "reconstruction"]
     for words in commands:
-        print(f"\n$ rvm eval {shlex.join(words)}", flush=True)
-        if status := command.main(words):
+        print(f"\n$ rvm {shlex.join(words)}", flush=True)
+        if status := rvm.main(words):
             return status
     print(f"\nin {(time.monotonic() - start_s) / 60:.1f} minutes")
     return 0
 
 
 def steps(model: str, device: str, out: Path, *, quick: bool) -> list[list[str]]:
-    """The commands, after `rvm eval`.
+    """The commands, after `rvm`.
 
     Args:
         model: weights of RVM.
@@ -54,21 +55,34 @@ def steps(model: str, device: str, out: Path, *, quick: bool) -> list[list[str]]
     clips = ["--clips", "1", "--frames", "4"] if quick else ["--clips", "4"]
     scenes = ["--scenes", "1"] if quick else ["--scenes", "2"]
     horizons = ["4", "6"] if quick else ["8", "16", "24"]
-    actions, small = (["--clips", "8", "16", "--side", "32"], "32x32") if quick else ([], "96x96")
+    labelled, small = (["16", "16", "--side", "32"], "32x32") if quick else (["192", "48"], "96x96")
+    made = ["--videos", videos, "--frames", frames, "--size", wide, "--clip-frames", "8", "--clips", *labelled]
     one, common = ["--model", model], ["--device", device, "--out", str(out)]
     beside, several = ["--model", model, "pixels"], ["--model", model, f"still:{model}", "pixels"]
-    return [
-        ["data", str(data), "--videos", videos, "--frames", frames, "--size", wide, *actions],
+    evaluations = [
+        ["data", str(data), *made],
         ["davis", str(data / "davis"), "--size", wide, *several, *common],
         ["jhmdb", str(data / "jhmdb"), "--size", square, *several, *common],
         ["vip", str(data / "vip"), "--size", wide, *several, *common],
         ["horizon", str(data / "davis"), "--size", wide, "--frames", *horizons, *several, *common],
         ["noise-square", "--size", square, *clips, *beside, *common],
         ["robustness", str(data / "davis"), "--size", wide, "--strengths", "0", "3", *beside, *common],
-        ["retrieval", str(data / "actions"), "--size", small, *several, *common],
+        ["retrieval", str(data / "classification"), "--size", small, *several, *common],
         ["videos", "--size", square, "--frames", frames, *scenes, *one, *common],
         ["reconstruction", "--size", square, *scenes, "--deltas", "4", "8", *one, *common],
         ["cost", "--size", square, "--counts", "2", "4", "8", "--rounds", "1", *one, *common],
-        ["table", str(out), "--out", str(out)],
-        ["report", str(out), "--title", f"rvm eval suite: {model}"],
     ]  # fmt: skip
+    fit = ["--steps", "2", "--warmup-steps", "1"] if quick else ["--steps", "600", "--warmup-steps", "50"]
+    fit += ["--validate-every", "2" if quick else "200", "--seeds", "1", "--lr", "2e-3"]
+    width = ["--width", "16", "--heads", "2"] if quick else ["--width", "192", "--heads", "4"]
+    readouts = [
+        [task, str(data / task), "--size", small, *fit, *beside, "--cache", str(out / "cache"), *common]
+        + ([] if task == "segmentation" else ["--frames", "8", *width])
+        for task in TASKS
+    ]
+    return [
+        *(["eval", *words] for words in evaluations),
+        *(["readout", *words] for words in readouts),
+        ["eval", "table", str(out), "--out", str(out)],
+        ["eval", "report", str(out), "--title", f"rvm eval suite: {model}"],
+    ]
