@@ -19,6 +19,7 @@ PROTOCOLS: dict[str, tuple[str, str]] = {
     "cost": ("rvm_training.cli.eval_cost", "time and memory against the number of frames"),
     "table": ("rvm_training.cli.eval_table", "results of several models side by side"),
     "report": ("rvm_training.cli.eval_report", "one HTML page of a folder of results"),
+    "card": ("rvm_training.cli.eval_card", "a model card of weights, their results and what people say of them"),
     "suite": ("rvm_training.cli.eval_suite", "everything that needs no download, and one HTML page of it"),
     "data": (
         "rvm_training.cli.eval_data",

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from rvm_training.cli.arguments import size
 
-"""Name of the folder of clips with a class each."""
-
 
 def main(protocol: str, arguments: Sequence[str]) -> int:
     """Run the subcommand; returns the exit status."""
