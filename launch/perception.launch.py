@@ -31,6 +31,10 @@ ARGUMENTS = [
         "engine", default_value="", description="torch, openvino, onnx, tensorrt or a folder of `rvm export`"
     ),
     DeclareLaunchArgument("device", default_value="", description="Where the model runs: auto, cpu, cuda, cuda:1, xpu"),
+    DeclareLaunchArgument("segmentation", default_value="", description="clusters, propagation or readout"),
+    DeclareLaunchArgument(
+        "readout", default_value="", description="File of a trained head, for the segmentation readout"
+    ),
     DeclareLaunchArgument(
         "autostart",
         default_value="true",

@@ -7,6 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+NODE_ARGUMENTS = ("model", "engine", "device", "segmentation", "readout")
+"""Arguments of the perception node's launch file that are its parameters by the same names."""
 OUTPUTS = ("features", "segmentation", "labels", "status")
 """What a recorder takes of a perception node's outputs where nobody chose."""
 CAMERA = "camera"
@@ -23,7 +25,7 @@ def node_parameters(given: Mapping[str, str], in_file: object) -> dict[str, Any]
     Raises:
         ValueError: `image` or `camera` do not fit the cameras that the file names.
     """
-    parameters: dict[str, Any] = {name: given[name] for name in ("model", "engine", "device") if given[name]}
+    parameters: dict[str, Any] = {name: given[name] for name in NODE_ARGUMENTS if given[name]}
     if given["image"] or given["camera"]:
         camera = _camera(given, next(_cameras(in_file), None))
         parameters["cameras"] = [camera]

@@ -16,7 +16,7 @@ from rclpy.parameter import Parameter
 
 from rvm_ros import node_reference, security_policy
 from rvm_ros.interfaces import PUBLISHED, SERVICES, SUBSCRIBED, type_name
-from rvm_ros.launch_parameters import node_parameters
+from rvm_ros.launch_parameters import NODE_ARGUMENTS, node_parameters
 from rvm_ros.parameters import PERCEPTION_PARAMETERS, camera_parameters
 from rvm_ros.perception_node import PerceptionNode
 
@@ -144,5 +144,5 @@ def test_the_document_names_no_parameter_that_there_is_not():
 
 def test_the_launch_arguments_set_parameters_that_there_are():
     arguments = {"image": "/a", "camera": "", "params_file": "", "autostart": "true"}
-    given = node_parameters({**arguments, "model": "m", "engine": "e", "device": "d"}, None)
+    given = node_parameters({**arguments, **dict.fromkeys(NODE_ARGUMENTS, "given")}, None)
     assert {name.replace("camera.", "<camera>.") for name in given} <= NAMES

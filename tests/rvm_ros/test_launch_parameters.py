@@ -4,11 +4,11 @@ from datetime import datetime
 
 import pytest
 
-from rvm_ros.launch_parameters import node_parameters, recorder_parameters, rosbag2_command
+from rvm_ros.launch_parameters import NODE_ARGUMENTS, node_parameters, recorder_parameters, rosbag2_command
 
 
 def given(**arguments):
-    empty = dict.fromkeys(("model", "engine", "device", "image", "camera"), "")
+    empty = dict.fromkeys((*NODE_ARGUMENTS, "image", "camera"), "")
     return {**empty, "params_file": "p.yaml", "autostart": "true", **arguments}
 
 
@@ -25,8 +25,10 @@ def test_without_arguments_the_file_decides():
 
 
 def test_what_is_given_goes_over_the_file():
-    got = node_parameters(given(model="7", engine="onnx", device="cpu"), None)
-    assert got == {"model": "7", "engine": "onnx", "device": "cpu", "autostart": True}
+    got = node_parameters(given(model="7", engine="onnx", segmentation="readout", readout="head.safetensors"), None)
+    assert got == {
+        "model": "7", "engine": "onnx", "segmentation": "readout", "readout": "head.safetensors", "autostart": True
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def steps(model: str, device: str, out: Path, *, quick: bool) -> list[list[str]]
     clips = ["--clips", "1", "--frames", "4"] if quick else ["--clips", "4"]
     scenes = ["--scenes", "1"] if quick else ["--scenes", "2"]
     horizons = ["4", "6"] if quick else ["8", "16", "24"]
-    labelled, small = (["16", "16", "--side", "32"], "32x32") if quick else (["192", "48"], "96x96")
+    labelled, small = (["16", "16", "--side", "32"], "32x32") if quick else (["128", "32"], "96x96")
     made = ["--videos", videos, "--frames", frames, "--size", wide, "--clip-frames", "8", "--clips", *labelled]
     one, common = ["--model", model], ["--device", device, "--out", str(out)]
     beside, several = ["--model", model, "pixels"], ["--model", model, f"still:{model}", "pixels"]
@@ -72,8 +72,12 @@ def steps(model: str, device: str, out: Path, *, quick: bool) -> list[list[str]]
         ["reconstruction", "--size", square, *scenes, "--deltas", "4", "8", *one, *common],
         ["cost", "--size", square, "--counts", "2", "4", "8", "--rounds", "1", *one, *common],
     ]  # fmt: skip
-    fit = ["--steps", "2", "--warmup-steps", "1"] if quick else ["--steps", "600", "--warmup-steps", "50"]
-    fit += ["--validate-every", "2" if quick else "200", "--seeds", "1", "--lr", "2e-3"]
+    fit = (
+        ["--steps", "2", "--warmup-steps", "1"]
+        if quick
+        else ["--steps", "300", "--warmup-steps", "50", "--batch", "16"]
+    )
+    fit += ["--validate-every", "2" if quick else "100", "--seeds", "1", "--lr", "2e-3"]
     width = ["--width", "16", "--heads", "2"] if quick else ["--width", "192", "--heads", "4"]
     readouts = [
         [task, str(data / task), "--size", small, *fit, *beside, "--cache", str(out / "cache"), *common]

@@ -16,9 +16,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from rvm_training.evaluation.models import VideoModel
-from rvm_training.readout.task import Sample, Task
+from rvm_training.readout.task import Clip, Sample, Task
 
 FEATURES = "features"
+AT_ONCE = 8
+"""Clips computed side by side: small frames alone leave most of a processor idle."""
 MAX_BAD_SHARE = 0.1
 """Share of a split's clips that may be unusable; more is a mistake in the data."""
 
@@ -40,6 +42,7 @@ def cache_features(
     samples: Sequence[Sample],
     folder: Path,
     *,
+    batch: int = AT_ONCE,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> Cached:
     """Compute what is not there yet.
@@ -50,6 +53,7 @@ def cache_features(
         split: name of the split.
         samples: its clips.
         folder: of all caches; each model, task and setting has a folder of its own in it.
+        batch: clips that go through the model side by side.
         progress: passes the samples through.
 
     Raises:
@@ -60,27 +64,44 @@ def cache_features(
         raise ValueError(f"{task.name}: got clips of the same name in {split}, expected each once")
     place = folder / _identity(model, task) / split
     place.mkdir(parents=True, exist_ok=True)
-    files, refused = [], []
+    done: dict[str, Path] = {}
+    refused: list[str] = []
+
+    def compute(waiting: Sequence[tuple[Sample, Clip]]) -> None:
+        features = model.features_of_several([clip.frames for _, clip in waiting]) if waiting else []
+        for (sample, clip), maps in zip(waiting, features, strict=True):
+            # Half precision: rounding is far below what tells clips apart, and halves the disk.
+            kept = maps[task.kept].flatten(1, 2).half().cpu().contiguous()
+            if not kept.isfinite().all():
+                refused.append(f"{sample.key}: its features are not finite in half precision")
+                continue
+            done[sample.key] = place / f"{sample.key}.safetensors"
+            _write(
+                done[sample.key], {FEATURES: kept} | {name: torch.tensor(each) for name, each in clip.targets.items()}
+            )
+
+    waiting: list[tuple[Sample, Clip]] = []
     for sample in progress(samples):
         path = place / f"{sample.key}.safetensors"
-        if not path.exists():
-            try:
-                tensors = _computed(model, sample, task.kept)
-            except (ValueError, OSError) as error:
-                refused.append(f"{sample.key}: {error}")
-                continue
-            partial = path.with_suffix(".partial")
-            try:
-                save_file(tensors, partial)
-                partial.replace(path)
-            except (OSError, SafetensorError) as error:
-                partial.unlink(missing_ok=True)
-                raise OSError(f"{path} cannot be written: {error}") from error
-        files.append(path)
+        if path.exists():
+            done[sample.key] = path
+            continue
+        try:
+            clip = sample.read()
+            model.check(clip.frames)
+        except (ValueError, OSError) as error:
+            refused.append(f"{sample.key}: {error}")
+            continue
+        waiting.append((sample, clip))
+        if len(waiting) == batch:
+            compute(waiting)
+            waiting = []
+    compute(waiting)
+    files = tuple(done[sample.key] for sample in samples if sample.key in done)
     if not files or len(refused) > MAX_BAD_SHARE * len(samples):
         first = f"; the first: {refused[0]}" if refused else ""
         raise ValueError(f"{task.name}: got {len(refused)} unusable clips of {len(samples)} in {split}{first}")
-    return Cached(tuple(files), tuple(refused))
+    return Cached(files, tuple(refused))
 
 
 class FeatureClips(Dataset[dict[str, Tensor]]):
@@ -99,14 +120,14 @@ class FeatureClips(Dataset[dict[str, Tensor]]):
         return {**tensors, FEATURES: tensors[FEATURES].float()}
 
 
-def _computed(model: VideoModel, sample: Sample, kept: slice) -> dict[str, Tensor]:
-    clip = sample.read()
-    # Half precision: rounding is far below what tells clips apart, and halves the disk.
-    features = model.features(clip.frames)[kept].flatten(1, 2).half().cpu().contiguous()
-    if not features.isfinite().all():
-        raise ValueError("its features are not finite in half precision")
-    tensors = {name: torch.tensor(array) for name, array in clip.targets.items()}
-    return {FEATURES: features, **tensors}
+def _write(path: Path, tensors: dict[str, Tensor]) -> None:
+    partial = path.with_suffix(".partial")
+    try:
+        save_file(tensors, partial)
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(f"{path} cannot be written: {error}") from error
 
 
 def _identity(model: VideoModel, task: Task) -> str:

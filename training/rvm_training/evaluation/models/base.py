@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,6 +83,20 @@ class VideoModel(ABC):
         Raises:
             ValueError: frames of another shape or type.
         """
+
+    def features_of_several(self, videos: Sequence[Video]) -> list[Tensor]:
+        """Feature maps of videos of one length; side by side where that is faster, equal but for rounding.
+
+        Args:
+            videos: as `features` takes them, all with as many frames.
+
+        Returns:
+            For each what `features` gives.
+
+        Raises:
+            ValueError: frames of another shape or type.
+        """
+        return [self.features(video) for video in videos]
 
     def check(self, frames: Video) -> None:
         """Check the argument of `features`.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import torch
 from torch import Tensor
 
@@ -40,16 +42,28 @@ class RecurrentModel(VideoModel):
         """The same network, which starts every frame from zeros."""
         return RecurrentModel(self._engine, name, recurrent=False)
 
-    @torch.inference_mode()
     def features(self, frames: Video) -> Tensor:
         """Feature maps [T, h, w, D]; see `VideoModel.features`."""
-        self.check(frames)
+        return self.features_of_several([frames])[0]
+
+    @torch.inference_mode()
+    def features_of_several(self, videos: Sequence[Video]) -> list[Tensor]:
+        """Feature maps of videos that go through the network side by side; see `VideoModel.features_of_several`."""
+        for video in videos:
+            self.check(video)
+        at_once = self._engine.info.cameras or len(videos)
+        found: list[Tensor] = []
+        for first in range(0, len(videos), at_once):
+            found += self._side_by_side(torch.stack([as_tensor(each) for each in videos[first : first + at_once]]))
+        return found
+
+    def _side_by_side(self, videos: Tensor) -> Iterator[Tensor]:
         engine = self._engine
         maps = []
-        state = start = engine.init_state(1)
-        for frame in frames:
-            features, state = engine.step(as_tensor(frame)[None].to(engine.info.device), state)
-            maps.append(features[0, 1:].clone())  # It holds until the next step only.
+        state = start = engine.init_state(len(videos))
+        for frames in videos.unbind(1):
+            features, state = engine.step(frames.contiguous().to(engine.info.device), state)
+            maps.append(features[:, 1:].clone())  # It holds until the next step only.
             if not self._recurrent:
                 state = start
-        return torch.stack(maps).unflatten(1, self.grid)
+        return iter(torch.stack(maps, 1).unflatten(2, self.grid))
