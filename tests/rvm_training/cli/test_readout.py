@@ -67,7 +67,15 @@ def test_a_head_for_the_node_is_written(words, tmp_path, capsys, tiny_model):
 
 def test_options_of_other_tasks_are_refused(words, capsys):
     assert main(["readout", "segmentation", "synthetic", *words, "--width", "16"]) == 1
-    assert "segmentation: got --width, expected only ['context', 'hidden']" in capsys.readouterr().err
+    assert "got --width, expected only --context, --frames, --hidden, --size" in capsys.readouterr().err
+    assert main(["readout", "classification", "synthetic", *words, "--per-video", "2"]) == 1
+    assert "classification: got --per-video" in capsys.readouterr().err
+
+
+def test_sizes_that_fit_no_head_are_told_before_features_are_computed(words, tmp_path, capsys):
+    assert main(["readout", "points", "synthetic", *words, "--frames", "3"]) == 1
+    assert "points: got 3 frames, expected a multiple of the 8 queries" in capsys.readouterr().err
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
 
 
 def test_a_folder_of_something_else_is_told(words, tmp_path, capsys):

@@ -62,6 +62,19 @@ def test_what_is_no_table_of_waymo_is_refused(tmp_path):
         segments(tmp_path)
 
 
+def test_a_picture_that_is_missing_is_told_and_a_segment_without_any_is_none(root, tmp_path):
+    segment = segments(root)["val"][0]
+    with pytest.raises(ValueError, match="got no picture at 7 microseconds"):
+        read_images(segment, [7])
+    rear = pa.table({SEGMENT: ["a"], TIME: [0], CAMERA: pa.array([2], pa.int8())})
+    for split in ("training", "validation"):
+        for part in ("camera_image", "camera_box"):
+            (tmp_path / split / part).mkdir(parents=True)
+            pa.parquet.write_table(rear, tmp_path / split / part / "a.parquet")
+    with pytest.raises(ValueError, match="got no segment of train"):
+        segments(tmp_path)
+
+
 def test_only_boxes_large_enough_on_the_first_frame_are_followed(root, monkeypatch):
     boxes = {
         "small": np.tile([0.0, 0.0, 2.0, 2.0], (8, 1)),

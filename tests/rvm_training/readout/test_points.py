@@ -117,7 +117,9 @@ def test_a_point_is_given_where_it_is_seen_first(tmp_path):
     (sample,) = Points(tmp_path, CLIPS).samples("val")
     targets = sample.read().targets
     assert targets["query"].tolist() == [2, 0]
-    np.testing.assert_array_equal(targets["points"], clip["points"][:2])
+    np.testing.assert_array_equal(targets["points"][1], clip["points"][1])
+    np.testing.assert_array_equal(targets["points"][0, 2:], clip["points"][0, 2:])
+    assert (targets["points"][0, :2] == 0).all()  # Not to be seen: whatever the file has there.
 
 
 def test_every_eighth_of_the_clip_has_a_query_of_its_own():
@@ -165,6 +167,10 @@ def test_the_loss_counts_what_is_seen_after_the_query(root):
     assert task.loss(outputs, batch) < 1e-3
     outputs[0, 0, 1, 0] = 8 / 256  # 8 pixels away: Huber's line, and it should have been unsure.
     assert task.loss(outputs, batch) == pytest.approx(0.05 * (4 * (8 - 2)) + 9, abs=1e-2)
+    batch["points"][0, 0, 2] = torch.nan  # Anything may stand where a point is hidden.
+    outputs.requires_grad_()
+    task.loss(outputs, batch).backward()
+    assert outputs.grad.isfinite().all()
 
 
 @pytest.mark.slow
@@ -172,3 +178,4 @@ def test_a_head_learns_where_points_go(root, fit, centres):
     fitted = fit(Points(root, CLIPS, width=64, heads=2), centres, steps=500, lr=3e-3, validate_every=250)
     assert fitted.metrics["average Jaccard of points that stay"] < 0.06
     assert fitted.metrics["points within"] > 0.15
+    assert fitted.metrics["average Jaccard"] > 0

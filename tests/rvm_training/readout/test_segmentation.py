@@ -15,17 +15,17 @@ CLIPS = ClipSettings(3, (32, 32))
 
 @pytest.fixture
 def drives(tmp_path):
-    """Function writing folders of frames that tell their number, and masks for some."""
+    """Function writing folders of frames that tell their number, after those of the folders before, and masks."""
 
-    def write(folders, frames=10):
+    def write(folders, frames=10, name="{}"):
         for folder in range(folders):
             for part in ("images", "masks"):
                 (tmp_path / part / str(folder)).mkdir(parents=True)
             for number in range(frames):
-                Image.fromarray(np.full((40, 48, 3), number, np.uint8)).save(
-                    tmp_path / "images" / str(folder) / f"{number}.png"
-                )
-                save_mask(tmp_path / "masks" / str(folder) / f"{number}.png", np.full((40, 48), number % 2))
+                file = f"{folder}/{name.format(number)}.png"
+                grey = np.full((40, 48, 3), folder * frames + number, np.uint8)
+                Image.fromarray(grey).save(tmp_path / "images" / file)
+                save_mask(tmp_path / "masks" / file, np.arange(48)[None].repeat(40, 0) // 24)
         return tmp_path
 
     return write
@@ -35,24 +35,70 @@ def shown(task, split):
     return [sample.read().frames[:, 0, 0, 0].tolist() for sample in task.samples(split)]
 
 
-def test_a_still_picture_is_shown_again_and_again_and_some_are_held_out(drives):
-    task = Segmentation(drives(2), CLIPS)
-    frames = shown(task, "train") + shown(task, "val")
-    assert all(each == [each[0]] * 3 for each in frames)
-    assert len(frames) == 20
-    assert 1 <= len(task.samples("val")) <= 8
+def test_a_still_picture_is_shown_again_and_again_and_the_end_of_frames_is_held_out(drives):
+    task = Segmentation(drives(2, frames=12), CLIPS)
+    assert shown(task, "val") == [[number] * 3 for number in (10, 11, 22, 23)]
+    assert shown(task, "train") == [[number] * 3 for number in (*range(10), *range(12, 22))]
 
 
-def test_frames_of_videos_come_with_those_before_and_the_end_is_held_out(drives):
-    task = Segmentation(drives(1), CLIPS, context="video")
-    assert shown(task, "val") == [[6, 7, 8], [7, 8, 9]]
+def test_frames_of_videos_come_with_those_before(drives):
+    task = Segmentation(drives(1, frames=12), CLIPS, context="video")
+    assert shown(task, "val") == [[8, 9, 10], [9, 10, 11]]
     assert shown(task, "train")[:3] == [[0, 0, 0], [0, 0, 1], [0, 1, 2]]
 
 
 def test_of_many_videos_whole_ones_are_held_out(drives):
-    task = Segmentation(drives(6, frames=2), CLIPS, context="video")
-    assert len(task.samples("val")) % 2 == 0
-    assert len(task.samples("train")) + len(task.samples("val")) == 12
+    task = Segmentation(drives(6, frames=2), CLIPS)
+    folders = {split: {frames[-1] // 2 for frames in shown(task, split)} for split in ("train", "val")}
+    assert folders["train"] | folders["val"] == set(range(6))
+    assert not folders["train"] & folders["val"]
+    assert folders["val"]
+
+
+def test_pictures_that_are_no_frames_are_held_out_one_by_one(tmp_path, drives):
+    root = drives(1)
+    for part in ("images", "masks"):
+        for index, path in enumerate(sorted((root / part / "0").iterdir())):
+            path.rename(path.with_name("abcdefghij"[index] + ".png"))
+    task = Segmentation(root, CLIPS)
+    assert 1 <= len(task.samples("val")) <= 5
+    assert len(task.samples("train")) + len(task.samples("val")) == 10
+
+
+def test_other_labels_or_frames_before_are_other_clips(drives):
+    root = drives(1)
+    before = [sample.key for sample in Segmentation(root, CLIPS, context="video").samples("val")]
+    assert [sample.key for sample in Segmentation(root, CLIPS, context="video").samples("val")] == before
+    save_mask(root / "masks" / "0" / "8.png", np.ones((40, 48), np.uint8))
+    Image.fromarray(np.full((44, 48, 3), 7, np.uint8)).save(root / "images" / "0" / "7.png")
+    changed = [sample.key for sample in Segmentation(root, CLIPS, context="video").samples("val")]
+    assert all(one != other for one, other in zip(before, changed, strict=True))
+    (root / "labels.txt").write_text("left\nright\n")
+    assert Segmentation(root, CLIPS, context="video").samples("val")[0].key != changed[0]
+
+
+def test_pictures_are_upright_as_they_were_labelled(drives):
+    root = drives(1, frames=5)
+    path = root / "images" / "0" / "4.png"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # Turned by a quarter.
+    Image.fromarray(np.arange(48 * 40, dtype=np.uint8).reshape(48, 40)).save(path, exif=exif)
+    (sample,) = Segmentation(root, CLIPS).samples("val")
+    assert sample.read().targets["labels"][:, 0].tolist() == [0] * 32
+
+
+def test_test_pictures_are_not_used_and_what_is_left_out_is_told(drives):
+    root = drives(1)
+    for part in ("images", "masks"):
+        (root / "test" / part).mkdir(parents=True)
+    (root / "images" / "0" / "0.png").rename(root / "test" / "images" / "0.png")
+    (root / "masks" / "0" / "0.png").rename(root / "test" / "masks" / "0.png")
+    (root / "masks" / "0" / "1.png").unlink()
+    task = Segmentation(root, CLIPS)
+    assert len(task.samples("train")) + len(task.samples("val")) == 8
+    said = " ".join(task.remarks())
+    assert "1 test" in said
+    assert "1 pictures without a mask left out" in said
 
 
 def test_labels_are_those_of_the_nearest_pixels(clips):
@@ -66,6 +112,14 @@ def test_labels_are_those_of_the_nearest_pixels(clips):
 def test_a_folder_with_one_picture_has_nothing_held_out(drives):
     with pytest.raises(ValueError, match="got no picture of val of 1, expected some of each"):
         Segmentation(drives(1, frames=1), CLIPS)
+
+
+def test_one_class_is_none(drives):
+    root = drives(1)
+    for path in (root / "masks" / "0").iterdir():
+        save_mask(path, np.zeros((40, 48), np.uint8))
+    with pytest.raises(ValueError, match=r"got the classes \['class 0'\], expected two or more"):
+        Segmentation(root, CLIPS)
 
 
 def test_figures_of_segmentation_by_hand(clips):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rvm_training.cli.arguments import size
@@ -13,6 +14,7 @@ def main(protocol: str, arguments: Sequence[str]) -> int:
     """Run the subcommand; returns the exit status."""
     from rvm_training.synthetic.benchmarks import WRITERS, BenchmarkConfig
     from rvm_training.synthetic.clips_config import ClipsConfig
+    from rvm_training.synthetic.made import make
     from rvm_training.synthetic.readout_clips import CLIP_WRITERS
 
     defaults, clips = BenchmarkConfig(), ClipsConfig()
@@ -41,9 +43,10 @@ def main(protocol: str, arguments: Sequence[str]) -> int:
     for kind in args.kind:
         folder = args.out / kind
         if kind in WRITERS:
-            WRITERS[kind](folder, config)
+            make(folder, partial(WRITERS[kind], config=config))
             print(f"{folder}: {config.videos} videos of {config.frames} frames")
         else:
-            CLIP_WRITERS[kind](folder, ClipsConfig(train, val, args.clip_frames, args.side, args.seed))
+            chosen = ClipsConfig(train, val, args.clip_frames, args.side, args.seed)
+            make(folder, partial(CLIP_WRITERS[kind], config=chosen))
             print(f"{folder}: {train} and {val} clips")
     return 0

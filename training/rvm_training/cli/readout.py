@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +15,8 @@ from rvm_training.cli.eval_arguments import add_models, add_out, announce, model
 if TYPE_CHECKING:
     from rvm_training.evaluation.models import VideoModel
     from rvm_training.evaluation.result import Result
-    from rvm_training.readout.fit import FitSettings, Fitted
-    from rvm_training.readout.task import ClipSettings, Task
+    from rvm_training.readout.fit import FitSettings
+    from rvm_training.readout.task import Fitted, Sample, Task
 
 TASKS = {
     "classification": "which action a clip shows: Something-Something v2 (labels.json) or Kinetics (class folders)",
@@ -32,7 +34,6 @@ def main(arguments: Sequence[str]) -> int:
     """Run the subcommand; returns the exit status."""
     from rvm_training.readout.choose import READOUTS
     from rvm_training.readout.fit import FitSettings
-    from rvm_training.readout.task import ClipSettings
 
     parser = argparse.ArgumentParser(
         prog="rvm readout", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -40,7 +41,10 @@ def main(arguments: Sequence[str]) -> int:
     )  # fmt: skip
     parser.add_argument("task", choices=TASKS)
     parser.add_argument("data", type=Path, help="the dataset's folder, or `synthetic`, which is made in --cache")
-    add_models(parser, size_help="of the frames (default: 224x224; boxes and segmentation 256x256)")
+    sizes = {
+        name: f"{rows}x{columns}" for name, (rows, columns) in ((n, each.protocol.size) for n, each in READOUTS.items())
+    }
+    add_models(parser, size_help=f"of the frames (default: {_each(sizes)})")
     _add_clips(parser)
     _add_fit(parser)
     add_out(parser)
@@ -51,27 +55,41 @@ def main(arguments: Sequence[str]) -> int:
     )  # fmt: skip
     # Its tips and its list of what the machine lacks say nothing of the readout.
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    protocol = READOUTS[args.task].protocol
-    clips = ClipSettings(args.frames or protocol.frames, args.size or protocol.size, args.stride, args.per_video)
-    task, data = _task(args, clips)
-    for model in models(args, clips.size):
-        announce(_run(model, task, data, settings, args), args.out)
+    task, data = _task(args)
+    for line in task.remarks():
+        print(line)
+    samples = {split: task.samples(split) for split in ("train", "val")}
+    for model in models(args, task.clips.size):
+        result, fits = _run(model, task, samples, data, settings, args)
+        announce(result, args.out)
+        for line in task.finish(args.out, fits, model, data):
+            print(line)
     return 0
 
 
+def _each(values: Mapping[str, str]) -> str:
+    """A value for all tasks but some, in words."""
+    most = max(values.values(), key=list(values.values()).count)
+    others = [f"{name} {value}" for name, value in values.items() if value != most]
+    return ", ".join([most, *others])
+
+
 def _add_clips(parser: argparse.ArgumentParser) -> None:
+    from rvm_training.readout.choose import READOUTS
     from rvm_training.readout.task import Task
 
     clips = Task.protocol
+    frames = {name: str(each.protocol.frames) for name, each in READOUTS.items()}
+    windowed = ", ".join(name for name, each in READOUTS.items() if each.windowed)
     group = parser.add_argument_group("clips")
-    group.add_argument("--frames", type=int, help=f"of a clip (default: {clips.frames}; segmentation 4)")
+    group.add_argument("--frames", type=int, help=f"of a clip (default: {_each(frames)})")
     group.add_argument(
-        "--stride", type=int, default=clips.stride,
-        help="depth, boxes, points: frames of the video for one of the clip (default: %(default)s)",
+        "--stride", type=int,
+        help=f"{windowed}: frames of the video for one of the clip (default: {clips.stride})",
     )  # fmt: skip
     group.add_argument(
-        "--per-video", type=int, default=clips.per_video,
-        help="depth, boxes, points: most clips of a video, spread over all of it (default: %(default)s)",
+        "--per-video", type=int,
+        help=f"{windowed}: most clips of a video, spread over all of it (default: {clips.per_video})",
     )  # fmt: skip
     group.add_argument(
         "--context", choices=("still", "video"),
@@ -108,37 +126,42 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--hidden", type=int, help="segmentation: width of a hidden layer (default: 0, none)")
 
 
-def _task(args: argparse.Namespace, clips: ClipSettings) -> tuple[Task, str]:
+def _task(args: argparse.Namespace) -> tuple[Task, str]:
     """The task, and what to call its data."""
     from rvm_training.readout.choose import READOUTS, options
+    from rvm_training.readout.task import ClipSettings
     from rvm_training.synthetic.clips_config import ClipsConfig
+    from rvm_training.synthetic.made import is_made, make
     from rvm_training.synthetic.readout_clips import CLIP_WRITERS
 
-    names = ("width", "heads", "context", "hidden")
-    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    if unknown := sorted(given.keys() - options(args.task)):
-        raise ValueError(f"{args.task}: got --{unknown[0]}, expected only {sorted(options(args.task))}")
+    task = READOUTS[args.task]
+    known = {"size", "frames", *(("stride", "per_video") if task.windowed else ())}
+    names = ("size", "frames", "stride", "per_video", "width", "heads", "context", "hidden")
+    given = {name: value for name in names if (value := getattr(args, name)) is not None}
+    if unknown := sorted(given.keys() - known - options(args.task)):
+        takes = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(known | options(args.task)))
+        raise ValueError(f"{args.task}: got --{unknown[0].replace('_', '-')}, expected only {takes}")
+    clips = ClipSettings(**{**asdict(task.protocol), **{name: given.pop(name) for name in known & given.keys()}})
     root, data = args.data, args.data.resolve().name
     if str(root) == SYNTHETIC:
         root, data = args.cache / SYNTHETIC / args.task, SYNTHETIC
-        done = root / "made"
-        if not done.is_file():
-            CLIP_WRITERS[args.task](root, ClipsConfig())
-            done.touch()
-    return READOUTS[args.task](root, clips, **given), data
+        if not is_made(root):
+            make(root, partial(CLIP_WRITERS[args.task], config=ClipsConfig()))
+    return task(root, clips, **given), data
 
 
-def _run(model: VideoModel, task: Task, data: str, settings: FitSettings, args: argparse.Namespace) -> Result:
+def _run(
+    model: VideoModel, task: Task, samples: Mapping[str, Sequence[Sample]], data: str, settings: FitSettings,
+    args: argparse.Namespace,
+) -> tuple[Result, list[Fitted]]:  # fmt: skip
     from safetensors import safe_open
 
     from rvm_training.evaluation.models import Choice
     from rvm_training.readout.cache import FEATURES, cache_features
     from rvm_training.readout.fit import best_rate, fit_head, summarise
-    from rvm_training.readout.segmentation import Segmentation
 
     cached = {
-        split: cache_features(model, task, split, task.samples(split), args.cache, progress=watched)
-        for split in ("train", "val")
+        split: cache_features(model, task, split, each, args.cache, progress=watched) for split, each in samples.items()
     }
     for split, each in cached.items():
         if each.refused:
@@ -153,7 +176,5 @@ def _run(model: VideoModel, task: Task, data: str, settings: FitSettings, args: 
         )
 
     chosen, fits = best_rate(args.lr, settings, train, task)
-    if isinstance(task, Segmentation):
-        task.write_head(args.out, fits, model, data)
     clips = {f"{split} clips": len(each.files) for split, each in cached.items()}
-    return summarise(task, model, fits, data=data, settings=chosen, clips=clips)
+    return summarise(task, model, fits, data=data, settings=chosen, clips=clips), fits

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute
 import pyarrow.parquet
 from PIL import Image
 
-SPLITS = {"train": ("training", "train"), "val": ("validation", "val")}
-"""Split to the names that its folder may have."""
+from rvm_training.data.splits import SPLITS
+
 FRONT = 1
 """Number of the front camera, the one that the protocol looks through."""
 SEGMENT, TIME, CAMERA = "key.segment_context_name", "key.frame_timestamp_micros", "key.camera_name"
@@ -46,7 +46,7 @@ def segments(root: Path) -> Mapping[str, tuple[Segment, ...]]:
         ValueError: a split is missing, or a file is no table of the dataset.
         OSError: a file cannot be read.
     """
-    found = {split: _segments(root, names) for split, names in SPLITS.items()}
+    found = {split: _segments(root, SPLITS[split]) for split in ("train", "val")}
     for split, each in found.items():
         if not each:
             raise ValueError(f"{root}: got no segment of {split}, expected {EXPECTED}")
@@ -60,10 +60,15 @@ def read_images(segment: Segment, times: Sequence[int]) -> list[npt.NDArray[np.u
         ValueError: a frame is missing or no picture.
         OSError: the file cannot be read.
     """
-    table = _table(segment.images, [TIME, IMAGE], times)
-    pictures = dict(zip(table[TIME].to_pylist(), table[IMAGE].to_pylist(), strict=True))
+    pictures: dict[int, bytes] = {}
+    for rows in _rows(segment.images, [TIME, IMAGE], 4):
+        pictures |= {row[TIME]: row[IMAGE] for row in rows if row[TIME] in times}
+        if len(pictures) == len(times):
+            break
     frames = []
     for time in times:
+        if time not in pictures:
+            raise ValueError(f"{segment.images}: got no picture at {time} microseconds, expected one")
         with Image.open(io.BytesIO(pictures[time])) as image:
             frames.append(np.asarray(image.convert("RGB")))
     return frames
@@ -76,15 +81,14 @@ def read_boxes(segment: Segment, times: Sequence[int]) -> dict[str, npt.NDArray[
         ValueError: the file is no table of the dataset.
         OSError: it cannot be read.
     """
-    table = _table(segment.boxes, [TIME, OBJECT, *BOX], times)
     place = {time: index for index, time in enumerate(times)}
-    centres_sides = np.stack([table[name].to_numpy() for name in BOX], axis=1).reshape(-1, 2, 2)
-    corners = np.concatenate(
-        [centres_sides[:, 0] - centres_sides[:, 1] / 2, centres_sides[:, 0] + centres_sides[:, 1] / 2], axis=1
-    )
     found: dict[str, npt.NDArray[np.float64]] = {}
-    for name, time, box in zip(table[OBJECT].to_pylist(), table[TIME].to_pylist(), corners, strict=True):
-        found.setdefault(name, np.full((len(times), 4), np.nan))[place[time]] = box
+    for rows in _rows(segment.boxes, [TIME, OBJECT, *BOX], 4096):
+        for row in rows:
+            if (index := place.get(row[TIME])) is not None:
+                x, y, width, height = (float(row[name]) for name in BOX)
+                box = x - width / 2, y - height / 2, x + width / 2, y + height / 2
+                found.setdefault(row[OBJECT], np.full((len(times), 4), np.nan))[index] = box
     return found
 
 
@@ -94,17 +98,17 @@ def _segments(root: Path, names: Sequence[str]) -> tuple[Segment, ...]:
     for images in sorted(path for folder in folders for path in (folder / "camera_image").glob("*.parquet")):
         boxes = images.parent.parent / "camera_box" / images.name
         if boxes.is_file():  # Not every segment of the dataset has labels.
-            times = _table(images, [TIME])[TIME].to_pylist()
-            found.append(Segment(images, boxes, tuple(sorted(times))))
+            times = {row[TIME] for rows in _rows(images, [TIME], 4096) for row in rows}
+            if times:
+                found.append(Segment(images, boxes, tuple(sorted(times))))
     return tuple(found)
 
 
-def _table(path: Path, columns: Sequence[str], times: Sequence[int] | None = None) -> pa.Table:
-    """Rows of the front camera, at some times or all."""
-    chosen = pa.compute.field(CAMERA) == FRONT
-    if times is not None:
-        chosen &= pa.compute.field(TIME).isin(list(times))
+def _rows(path: Path, columns: Sequence[str], at_once: int) -> Iterator[list[dict[str, Any]]]:
+    """Rows of the front camera, a few at a time: a segment's pictures are hundreds of megabytes."""
     try:
-        return pa.parquet.read_table(path, columns=list(columns), filters=chosen)
-    except pa.ArrowException as error:
+        with pa.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(at_once, columns=[CAMERA, *columns]):
+                yield [row for row in batch.to_pylist() if row[CAMERA] == FRONT]
+    except (pa.ArrowException, KeyError) as error:
         raise ValueError(f"{path}: is no table of {EXPECTED} ({error})") from error

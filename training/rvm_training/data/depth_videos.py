@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,17 @@ class DepthVideo:
     """One scan."""
 
     folder: Path
-    frames: tuple[tuple[Path, Path], ...]
-    """Picture and depth map of every frame that has both, in order."""
+    numbers: npt.NDArray[np.int32]
+    """Of the frames that have both a picture and a depth map, in order."""
+    digits: int
+    """Of the files' names at least: 1 for `0.jpg`, 6 for `000000.jpg`."""
+    suffix: str
+    """Of the pictures."""
+
+    def frame(self, index: int) -> tuple[Path, Path]:
+        """Picture and depth map of a frame, counted without gaps."""
+        name = f"{self.numbers[index]:0{self.digits}d}"
+        return self.folder / "color" / f"{name}{self.suffix}", self.folder / "depth" / f"{name}.png"
 
 
 @dataclass(frozen=True)
@@ -45,14 +55,13 @@ def depth_videos(root: Path) -> DepthVideos:
     """
     if not root.is_dir():
         raise FileNotFoundError(f"depth: no folder at {root}")
-    scans = {path.parent.name: path.parent for path in sorted(root.rglob("depth")) if (path.parent / "color").is_dir()}
+    scans, files = _found(root)
     videos: dict[str, tuple[DepthVideo, ...]] = {}
     listed = 0
     for split, name in LISTS.items():
-        lists = sorted(root.rglob(name))
-        names = lists[0].read_text(encoding="utf-8").split() if lists else []
+        names = files[name].read_text(encoding="utf-8").split() if name in files else []
         listed += len(names)
-        videos[split] = tuple(DepthVideo(scans[each], _frames(scans[each])) for each in names if each in scans)
+        videos[split] = tuple(_scan(scans[each]) for each in names if each in scans)
         if not videos[split]:
             raise ValueError(f"{root}: got no scan of {split}, expected {EXPECTED}")
     return DepthVideos(videos, listed - sum(map(len, videos.values())))
@@ -71,8 +80,26 @@ def read_depth(path: Path) -> npt.NDArray[np.uint16]:
     return depth.astype(np.uint16, copy=False)
 
 
-def _frames(scan: Path) -> tuple[tuple[Path, Path], ...]:
-    depths = {path.stem: path for path in (scan / "depth").glob("*.png")}
-    colours = [path for path in (scan / "color").iterdir() if path.suffix.lower() in (".jpg", ".png")]
-    pairs = [(path, depths[path.stem]) for path in colours if path.stem in depths and path.stem.isdecimal()]
-    return tuple(sorted(pairs, key=lambda pair: int(pair[0].stem)))
+def _found(root: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Folders of scans and other files by their names; what is in a scan is not looked through."""
+    scans: dict[str, Path] = {}
+    files: dict[str, Path] = {}
+    for parent, folders, names in os.walk(root, followlinks=True):
+        if {"color", "depth"} <= set(folders):
+            scans[Path(parent).name] = Path(parent)
+            folders.clear()
+        else:
+            files |= {name: Path(parent, name) for name in names}
+    return scans, files
+
+
+def _scan(folder: Path) -> DepthVideo:
+    depths = {name[:-4] for name in os.listdir(folder / "depth") if name.endswith(".png")}
+    colours = [Path(name) for name in os.listdir(folder / "color")]
+    mine = [path for path in colours if path.stem in depths and path.stem.isdecimal()]
+    suffixes, lengths = {path.suffix for path in mine}, {len(path.stem) for path in mine}
+    if len(suffixes) > 1:
+        raise ValueError(f"{folder}: got pictures of the kinds {sorted(suffixes)}, expected one")
+    padded = any(path.stem.startswith("0") and len(path.stem) > 1 for path in mine)
+    numbers = np.array(sorted(int(path.stem) for path in mine), np.int32)
+    return DepthVideo(folder, numbers, max(lengths) if padded else 1, suffixes.pop() if suffixes else "")

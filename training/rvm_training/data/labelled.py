@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rvm_training.data.layouts import videos_below
+from rvm_training.data.splits import split_called
 
-SPLITS = {"train": ("train",), "val": ("val", "validate", "validation")}
-"""Split to the names that datasets give it."""
 MAX_MISSING = 0.1
 """Share of listed videos that may be missing: more is a download that is not whole."""
 
@@ -77,12 +76,11 @@ def _something(root: Path) -> LabelledVideos:
 
 
 def _kinetics(root: Path) -> LabelledVideos:
-    by_split: dict[str, list[tuple[Path, str]]] = {split: [] for split in SPLITS}
+    by_split: dict[str, list[tuple[Path, str]]] = {"train": [], "val": []}
     for path in sorted(videos_below(root)):
         parts = path.relative_to(root).parts
-        for split, names in SPLITS.items():
-            if len(parts) > 2 and parts[-3] in names:
-                by_split[split].append((path, parts[-2]))
+        if len(parts) > 2 and (split := split_called(parts[-3])) in by_split:
+            by_split[split].append((path, parts[-2]))
     classes = tuple(sorted({name for videos in by_split.values() for _, name in videos}))
     numbers = {name: index for index, name in enumerate(classes)}
     return LabelledVideos(

@@ -7,7 +7,7 @@ import json
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,11 +16,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from rvm_training.data.layouts import videos_below
+from rvm_training.data.splits import SPLITS, split_called
 from rvm_training.data.video import probe, read_frames
 
 U8 = npt.NDArray[np.uint8]
-SPLITS = {"train": ("train",), "val": ("val", "valid")}
-"""Split to the names that datasets give it."""
 EXPECTED = (
     "files of TAP-Vid (train/*.pkl and val/*.pkl), or the Perception Test (JSON with point_tracking of videos of the "
     "splits train and valid, and the videos)"
@@ -40,8 +39,8 @@ class TrackedVideo:
     """A video and points that are followed in it."""
 
     name: str
-    path: Path
-    """File that it is in, maybe with others."""
+    files: tuple[Path, ...]
+    """That it and its points are in, maybe with others."""
     points: npt.NDArray[np.float32]
     """(x, y) as shares of the picture's width and height [P, T, 2]; anything where a point is not to be seen."""
     visible: npt.NDArray[np.bool_]
@@ -58,13 +57,12 @@ def tracked_videos(root: Path) -> Mapping[str, tuple[TrackedVideo, ...]]:
     """
     if not root.is_dir():
         raise FileNotFoundError(f"points: no folder at {root}")
-    if any(root.rglob("*.pkl")):
-        found = {
-            split: tuple(
-                video for name in names for path in sorted((root / name).glob("*.pkl")) for video in tapvid_file(path)
-            )
-            for split, names in SPLITS.items()
-        }
+    folders = {split: [root / name for name in SPLITS[split]] for split in ("train", "val")}
+    files = {
+        split: [path for folder in each for path in sorted(folder.glob("*.pkl"))] for split, each in folders.items()
+    }
+    if any(files.values()):
+        found = {split: tuple(video for path in paths for video in tapvid_file(path)) for split, paths in files.items()}
     else:
         found = _perception_test(root)
     for split, videos in found.items():
@@ -84,13 +82,7 @@ def tapvid_file(path: Path) -> Iterator[TrackedVideo]:
         ValueError: it is another file.
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
-        try:
-            content = _ArraysOnly(file).load()
-        except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError) as error:
-            raise ValueError(f"{path}: cannot be read as a file of TAP-Vid ({error})") from error
-    named = content.items() if isinstance(content, Mapping) else enumerate(content if isinstance(content, list) else [])
-    for name, each in named:
+    for name, each in _content(path):
         try:
             video, points, occluded = each["video"], np.asarray(each["points"]), np.asarray(each["occluded"])
         except (KeyError, TypeError) as error:
@@ -100,7 +92,22 @@ def tapvid_file(path: Path) -> Iterator[TrackedVideo]:
                 f"{path}: {name}: got points {points.shape} and occluded {occluded.shape} of {len(video)} frames, "
                 "expected [P, T, 2] and [P, T]"
             )
-        yield TrackedVideo(str(name), path, points.astype(np.float32), ~occluded.astype(bool), partial(_frames, video))
+        # The pictures are not held: a file has gigabytes of them.
+        read = partial(_frames, path, name)
+        yield TrackedVideo(str(name), (path,), points.astype(np.float32), ~occluded.astype(bool), read)
+
+
+@lru_cache(maxsize=1)
+def _content(path: Path) -> tuple[tuple[Any, Any], ...]:
+    """Name or number of every video of a file, and what it holds; the file read last is kept."""
+    with path.open("rb") as file:
+        try:
+            content = _ArraysOnly(file).load()
+        except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError) as error:
+            raise ValueError(f"{path}: cannot be read as a file of TAP-Vid ({error})") from error
+    if not isinstance(content, (dict, list)):
+        raise ValueError(f"{path}: got {type(content).__name__}, expected a dictionary or list of videos")
+    return tuple(content.items() if isinstance(content, dict) else enumerate(content))
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -119,7 +126,8 @@ class _ArraysOnly(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, and only arrays are read")
 
 
-def _frames(video: Any, indices: Sequence[int]) -> U8:
+def _frames(path: Path, name: Any, indices: Sequence[int]) -> U8:
+    video = dict(_content(path))[name]["video"]
     frames = [video[index] for index in indices]
     if isinstance(frames[0], bytes):
         frames = [np.asarray(Image.open(io.BytesIO(frame)).convert("RGB")) for frame in frames]
@@ -128,7 +136,7 @@ def _frames(video: Any, indices: Sequence[int]) -> U8:
 
 def _perception_test(root: Path) -> dict[str, tuple[TrackedVideo, ...]]:
     videos = {path.stem: path for path in videos_below(root)}
-    found: dict[str, list[TrackedVideo]] = {split: [] for split in SPLITS}
+    found: dict[str, list[TrackedVideo]] = {"train": [], "val": []}
     seen = set()
     for path in sorted(root.rglob("*.json")):
         try:
@@ -138,15 +146,14 @@ def _perception_test(root: Path) -> dict[str, tuple[TrackedVideo, ...]]:
             continue  # Another file of the dataset; what is missing is told by the caller.
         for entry in tracked:
             try:
-                name, split = str(entry["metadata"]["video_id"]), str(entry["metadata"]["split"])
+                name, split = str(entry["metadata"]["video_id"]), split_called(str(entry["metadata"]["split"]))
                 points, visible = _tracks(entry["point_tracking"], int(entry["metadata"]["num_frames"]))
             except (KeyError, TypeError, ValueError, IndexError) as error:
                 raise ValueError(f"{path}: is none of the Perception Test ({error!r})") from error
-            for own, names in SPLITS.items():
-                if split in names and name in videos and name not in seen:
-                    seen.add(name)
-                    reader = partial(_decoded, videos[name])
-                    found[own].append(TrackedVideo(name, videos[name], points, visible, reader))
+            if split in found and name in videos and name not in seen:
+                seen.add(name)
+                files = videos[name], path
+                found[split].append(TrackedVideo(name, files, points, visible, partial(_decoded, videos[name])))
     return {split: tuple(each) for split, each in found.items()}
 
 

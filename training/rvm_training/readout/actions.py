@@ -37,6 +37,7 @@ class Classification(Task):
 
     name = "classification"
     metric = "top-1"
+    windowed = False
 
     def __init__(self, root: Path, clips: ClipSettings = Task.protocol, *, width: int = 768, heads: int = 12) -> None:
         """Read what there is.
@@ -65,7 +66,9 @@ class Classification(Task):
         samples = []
         for path, label in self._found.videos[split]:
             # The same file with another class is another clip.
-            samples.append(Sample(clip_key(path, self.classes[label], label), partial(self._read, path, label)))
+            samples.append(
+                Sample(clip_key(path.stem, [path], self.classes[label], label), partial(self._read, path, label))
+            )
         return samples
 
     def head(self, dim: int, grid: tuple[int, int]) -> nn.Module:

@@ -77,7 +77,7 @@ class Boxes(Task):
                 boxes = [box / [width, height, width, height] for box in read_boxes(segment, times).values()]
                 followed = [box for box in boxes if (box[0, 2:] - box[0, :2]).prod() >= SMALLEST]  # NaN is not.
                 if followed:
-                    key = clip_key(segment.boxes, *window)
+                    key = clip_key(segment.boxes.stem, [segment.images, segment.boxes], times, SMALLEST)
                     samples.append(Sample(key, partial(self._read, segment, times, np.stack(followed))))
         return samples
 

@@ -57,11 +57,12 @@ def cache_features(
         progress: passes the samples through.
 
     Raises:
-        ValueError: no clip, two of one name, or more unusable ones than a tenth.
+        ValueError: the task's settings make no head, no clip, two of one name, or more unusable ones than a tenth.
         OSError: the cache cannot be written.
     """
     if len({sample.key for sample in samples}) != len(samples):
         raise ValueError(f"{task.name}: got clips of the same name in {split}, expected each once")
+    task.head(1, (1, 1))  # What it refuses is told before hours of features.
     place = folder / _identity(model, task) / split
     place.mkdir(parents=True, exist_ok=True)
     done: dict[str, Path] = {}
@@ -131,7 +132,8 @@ def _write(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def _identity(model: VideoModel, task: Task) -> str:
-    """Name of the folder: another one for whatever changes the features or the targets."""
-    said = {"model": asdict(model.info) | {"name": ""}, "task": task.name, **asdict(task.clips), **task.describe()}
+    """Name of the folder: another one for whatever changes the features; the clips' keys tell the rest."""
+    clips = task.clips.frames, task.clips.size, str(task.kept)
+    said = {"model": asdict(model.info) | {"name": ""}, "task": task.name, "clips": clips}
     text = json.dumps(said, sort_keys=True, default=str)
     return f"{task.name}_{model.info.file_name}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"

@@ -13,7 +13,7 @@ from rvm_training.readout.segmentation import Segmentation
 from rvm_training.readout.task import Task
 
 _ALL: tuple[type[Task], ...] = (Classification, Depth, Boxes, Points, Segmentation)
-READOUTS: dict[str, Any] = {task.name: task for task in _ALL}
+READOUTS: dict[str, type[Any]] = {task.name: task for task in _ALL}
 """Name on the command line to the class, which takes a folder, clips, and `options` by name."""
 
 

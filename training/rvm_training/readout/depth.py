@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rvm_training.data.depth_videos import depth_videos, read_depth
+from rvm_training.data.depth_videos import DepthVideo, depth_videos, read_depth
 from rvm_training.evaluation.footage import fitted, middle
 from rvm_training.evaluation.tracking_metrics import absolute_relative
 from rvm_training.readout.attentive import AttentiveConfig, AttentiveReadout
@@ -79,10 +79,10 @@ class Depth(Task):
         """Windows of the scans of a split."""
         samples = []
         for video in self._found.videos[split]:
-            for window in self.clips.windows(len(video.frames)):
-                pairs = [video.frames[index] for index in window]
-                key = clip_key(pairs[0][0], video.folder.name, len(video.frames))
-                samples.append(Sample(f"{video.folder.name}_{key}", partial(self._read, pairs)))
+            for window in self.clips.windows(len(video.numbers)):
+                pairs = [video.frame(index) for index in window]
+                key = clip_key(video.folder.name, (path for pair in pairs for path in pair))
+                samples.append(Sample(key, partial(self._read, video, window)))
         return samples
 
     def head(self, dim: int, grid: tuple[int, int]) -> nn.Module:
@@ -104,7 +104,8 @@ class Depth(Task):
             relative.append(absolute_relative(true, found, known))
             ratio = found[known] / true[known]
             close.append(float(np.mean(np.maximum(ratio, 1 / ratio) < 1.25)) if ratio.size else np.nan)
-            counts.append(np.bincount(true_mm.numpy()[known] // _BIN_MM, minlength=FARTHEST_MM // _BIN_MM + 1))
+            count = np.bincount(true_mm.numpy()[known] // _BIN_MM, minlength=FARTHEST_MM // _BIN_MM + 1)
+            counts.append(count / max(count.sum(), 1))  # Clips count alike, as in the mean of their AbsRel.
         return {"AbsRel": np.array(relative), "delta1": np.array(close), "counts": np.stack(counts)}
 
     def score(self, measured: Mapping[str, npt.NDArray[Any]]) -> dict[str, float]:
@@ -122,10 +123,10 @@ class Depth(Task):
         """The readout's sizes and how many scans are missing."""
         return {"width": self._width, "heads": self._heads, "missing": self._found.missing}
 
-    def _read(self, pairs: Sequence[tuple[Path, Path]]) -> Clip:
+    def _read(self, video: DepthVideo, window: Sequence[int]) -> Clip:
         size = self.clips.size
         frames, depths = [], []
-        for colour, depth in pairs:
+        for colour, depth in map(video.frame, window):
             with Image.open(colour) as image:
                 frames.append(fitted(np.asarray(image.convert("RGB")), size))
             depths.append(_nearest(read_depth(depth), size))

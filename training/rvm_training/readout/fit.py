@@ -21,7 +21,7 @@ from rvm_training.evaluation.result import Result
 from rvm_training.pretraining.config import OptimizerConfig
 from rvm_training.pretraining.optimizer import learning_rate, make_optimizer
 from rvm_training.readout.cache import FEATURES, Cached, FeatureClips
-from rvm_training.readout.task import Task, collate
+from rvm_training.readout.task import Fitted, Task, collate
 
 
 @dataclass(frozen=True)
@@ -62,17 +62,6 @@ class FitSettings:
             batch=self.batch, steps=self.steps, lr=self.lr, warmup_steps=min(self.warmup_steps, self.steps),
             final_lr=self.final_lr, weight_decay=self.weight_decay, betas=(0.9, 0.999), clip_norm=None,
         )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A readout after its training, with the weights of its best validation."""
-
-    head: nn.Module
-    metrics: dict[str, float]
-    """Of that validation."""
-    step: int
-    """When it was."""
 
 
 class ReadoutModule(L.LightningModule):

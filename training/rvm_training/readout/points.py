@@ -101,7 +101,7 @@ class Points(Task):
         for video in self._found[split]:
             for window in self.clips.windows(video.points.shape[1]):
                 if video.visible[:, window[:-1]].any():
-                    key = clip_key(video.path, video.name, *window)
+                    key = clip_key(video.name, video.files, window)
                     samples.append(Sample(key, partial(self._read, video, window)))
         return samples
 
@@ -119,7 +119,8 @@ class Points(Task):
         hidden = functional.binary_cross_entropy_with_logits(
             outputs[..., 2][counted], (~visible[counted]).to(outputs.dtype)
         )
-        away = (outputs[..., :2] - targets["points"]).norm(dim=-1)[seen] * SIDE
+        # Chosen before the distance: elsewhere the truth may be anything.
+        away = (outputs[..., :2][seen] - targets["points"][seen]).norm(dim=-1) * SIDE
         if not len(away):
             return hidden
         unsure = (away.detach() > UNSURE_PIXELS).to(outputs.dtype)
@@ -159,7 +160,7 @@ class Points(Task):
     def _read(self, video: TrackedVideo, window: Sequence[int]) -> Clip:
         points, visible = video.points[:, window], video.visible[:, window]
         mine = visible[:, :-1].any(1)
-        points, visible = points[mine], visible[mine]
+        points, visible = np.where(visible[mine][..., None], points[mine], 0), visible[mine]
         frames = np.stack([stretched(frame, self.clips.size) for frame in video.read(window)])
         # Given where each is seen first, as TAP-Vid's mode `first`.
         return Clip(frames, {"points": points, "visible": visible, "query": visible.argmax(1)})

@@ -6,6 +6,7 @@ to nothing. Frames are stretched to the model's size as the node does, by the sa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -24,13 +25,12 @@ from rvm_model.preprocess import as_tensor, resize
 from rvm_training.data.labels import IGNORE, Picture, picture_files, read_labelled
 from rvm_training.data.layouts import hashed_splits
 from rvm_training.evaluation.models import VideoModel
-from rvm_training.readout.fit import Fitted
-from rvm_training.readout.task import Clip, ClipSettings, Sample, Task, clip_key
+from rvm_training.readout.task import Clip, ClipSettings, Fitted, Sample, Task, clip_key
 
 VAL_SHARE = 0.2
 """Share of pictures that are held out, where the dataset has no splits."""
 MANY_FOLDERS = 5
-"""From as many folders of frames on, whole folders are held out; else the end of each."""
+"""From as many folders on, whole folders are held out; else the end of those with numbered frames."""
 LOSS_STEP = 4
 """The loss looks at every fourth pixel of rows and columns."""
 Context = Literal["still", "video"]
@@ -57,6 +57,7 @@ class Segmentation(Task):
     metric = "mIoU"
     protocol = ClipSettings(frames=4, size=(256, 256))
     kept = slice(-1, None)
+    windowed = False
 
     def __init__(
         self, root: Path, clips: ClipSettings = protocol, *, context: Context = "still", hidden: int = 0
@@ -75,23 +76,25 @@ class Segmentation(Task):
             OSError: likewise.
         """
         super().__init__(clips)
-        self._found = read_labelled(root)
+        self._found = found = read_labelled(root)
+        if len(found.names) < 2:
+            raise ValueError(f"{root}: got the classes {list(found.names)}, expected two or more")
+        self.labels = ReadoutLabels(found.names, found.colours, found.ids)
         self._context, self._hidden = context, hidden
         self._before = _before(root) if context == "video" else {}
-        self._splits = _divided(self._found.pictures, root, context)
+        self._splits = _divided(found.pictures, root)
         for split in ("train", "val"):
             if split not in self._splits.values():
                 raise ValueError(f"{root}: got no picture of {split} of {len(self._splits)}, expected some of each")
 
-    @property
-    def labels(self) -> ReadoutLabels:
-        """What the classes mean."""
-        return ReadoutLabels(self._found.names, self._found.colours, self._found.ids)
-
     def samples(self, split: str) -> Sequence[Sample]:
         """Labelled pictures of a split."""
+        said = self._found.names, self._found.ids
         return [
-            Sample(clip_key(picture.path), partial(self._read, picture))
+            Sample(
+                clip_key(picture.path.stem, [*self._shown(picture), picture.source], said),
+                partial(self._read, picture),
+            )
             for picture in self._found.pictures
             if self._splits[picture.path] == split
         ]
@@ -109,7 +112,7 @@ class Segmentation(Task):
         return functional.cross_entropy(logits, labels, ignore_index=IGNORE)
 
     def measure(self, outputs: Tensor, targets: Mapping[str, Tensor]) -> dict[str, npt.NDArray[Any]]:
-        """Pixels by true and found class [B, K, K], the labels those that the node would publish."""
+        """Pixels of the batch by true and found class [1, K, K], the labels those that the node would publish."""
         classes = outputs.shape[-1]
         counts = []
         for logits, labels in zip(outputs, targets["labels"], strict=True):
@@ -117,10 +120,10 @@ class Segmentation(Task):
             keep = true != IGNORE
             pairs = true[keep].astype(np.int64) * classes + found[keep]
             counts.append(np.bincount(pairs, minlength=classes**2).reshape(classes, classes))
-        return {"counts": np.stack(counts)}
+        return {"counts": np.sum(counts, axis=0)[None]}
 
     def score(self, measured: Mapping[str, npt.NDArray[Any]]) -> dict[str, float]:
-        """Mean IoU of the classes that occur, of each, the share of pixels that are right, and that of guessing."""
+        """IoU of each class that occurs or was found, their mean, the share of right pixels, and guessing's mIoU."""
         counts = measured["counts"].sum(0)
         true, found, right = counts.sum(1), counts.sum(0), counts.diagonal()
         either = true + found - right
@@ -139,32 +142,27 @@ class Segmentation(Task):
             "context": self._context,
             "hidden": self._hidden,
             "classes": len(self._found.names),
-            "left out": self._found.left_out,
+            "left out": dict(self._found.left_out),
         }
 
-    def write_head(self, folder: Path, fits: Sequence[Fitted], model: VideoModel, data: str) -> None:
-        """Write the best of the trained heads as a file for the node, and say so.
+    def remarks(self) -> Sequence[str]:
+        """How many pictures there are, and what was left out."""
+        splits = list(self._splits.values())
+        used = ", ".join(f"{splits.count(split)} {split}" for split in dict.fromkeys(splits))
+        left_out = [f"{count} {what} left out" for what, count in self._found.left_out.items()]
+        return [f"pictures: {used}; classes: {', '.join(self._found.names)}", *left_out]
 
-        Args:
-            folder: where; made where it is missing.
-            fits: trained heads.
-            model: on whose features. A head is only of use on a network that the node runs.
-            data: what it was trained on, for people.
-
-        Raises:
-            OSError: it cannot be written.
-        """
+    def finish(self, folder: Path, fits: Sequence[Fitted], model: VideoModel, data: str) -> Sequence[str]:
+        """Write the best of the trained heads as a file for the node, if the node runs the model."""
         if model.info.kind != "recurrent":
-            print(f"{model.info.name} is {model.info.kind}: the node does not run it, and no head is written")
-            return
+            return [f"{model.info.name} is {model.info.kind}: the node does not run it, and no head is written"]
         head = max(fits, key=lambda each: each.metrics[self.metric]).head
         assert isinstance(head, TokenHead)
-        folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.name}_{model.info.file_name}.safetensors"
         save_readout(
             path, head.readout, self.labels, weights=model.info.weights, image_size=self.clips.size, trained_on=data
         )
-        print(f"{path}: for the node, as the parameters segmentation: readout and readout: {path}")
+        return [f"{path}: for the node, segmentation:=readout readout:={path}"]
 
     def _read(self, picture: Picture) -> Clip:
         pictures = [_rgb(path) for path in self._shown(picture)]
@@ -182,20 +180,22 @@ class Segmentation(Task):
         return [before[0]] * (self.clips.frames - len(before)) + before
 
 
-def _divided(pictures: Sequence[Picture], root: Path, context: Context) -> dict[Path, str]:
-    """Split of every picture: the dataset's, else by a hash of pictures or folders, or the end of each folder."""
+def _divided(pictures: Sequence[Picture], root: Path) -> dict[Path, str]:
+    """Split of every picture: the dataset's, else of folders, of the end of frames, or of single pictures."""
     splits = {picture.path: picture.split for picture in pictures if picture.split is not None}
-    others = {str(path.relative_to(root)): path for path in sorted({each.path for each in pictures} - splits.keys())}
-    folders = {str(Path(name).parent) for name in others}
-    if context == "still" or len(folders) >= MANY_FOLDERS:
-        # Frames of one video are alike: those of one folder stay together.
-        group = {name: name if context == "still" else str(Path(name).parent) for name in others}
-        chosen = hashed_splits(sorted(set(group.values())), VAL_SHARE)
-        return splits | {path: chosen[group[name]] for name, path in others.items()}
-    for folder in folders:
-        mine = [path for name, path in others.items() if str(Path(name).parent) == folder]
-        first = round(len(mine) * (1 - VAL_SHARE))
-        splits |= {path: "val" if index >= first else "train" for index, path in enumerate(mine)}
+    others = [path for path in picture_files(root) if path in {each.path for each in pictures} - splits.keys()]
+    folders = {path.parent: [each for each in others if each.parent == path.parent] for path in others}
+    # Frames of one video are alike: they are not divided one by one.
+    if len(folders) >= MANY_FOLDERS:
+        chosen = hashed_splits((str(folder.relative_to(root)) for folder in folders), VAL_SHARE)
+        return splits | {path: chosen[str(path.parent.relative_to(root))] for path in others}
+    for mine in folders.values():
+        if len({re.sub(r"\d+", "0", path.stem) for path in mine}) == 1:
+            first = round(len(mine) * (1 - VAL_SHARE))
+            splits |= {path: "val" if index >= first else "train" for index, path in enumerate(mine)}
+        else:
+            chosen = hashed_splits((str(path.relative_to(root)) for path in mine), VAL_SHARE)
+            splits |= {path: chosen[str(path.relative_to(root))] for path in mine}
     return splits
 
 
@@ -212,4 +212,4 @@ def _before(root: Path) -> dict[Path, tuple[Path, ...]]:
 
 def _rgb(path: Path) -> npt.NDArray[np.uint8]:
     with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))  # Upright, as it was labelled.

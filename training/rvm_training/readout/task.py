@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+
+from rvm_training.evaluation.models import VideoModel
+from rvm_training.evaluation.models.base import file_name
 
 U8 = npt.NDArray[np.uint8]
 
@@ -77,6 +80,8 @@ class Task(ABC):
     """Clips of the paper."""
     kept: slice = slice(None)
     """Which of a clip's frames the head sees; the encoder sees all."""
+    windowed: bool = True
+    """Whether clips are windows of videos, `ClipSettings.stride` apart, at most `per_video` of each."""
 
     def __init__(self, clips: ClipSettings) -> None:
         self.clips = clips
@@ -110,16 +115,55 @@ class Task(ABC):
         """What results say of the task beside its clips."""
         return {}
 
+    def remarks(self) -> Sequence[str]:
+        """What people should know of the data before they wait for features."""
+        return ()
 
-def clip_key(path: Path, *said: object) -> str:
-    """A sample's key: the file's name, and what tells it from another file or clip of that name.
+    def finish(self, folder: Path, fits: Sequence[Fitted], model: VideoModel, data: str) -> Sequence[str]:
+        """Write what the task leaves beside its result.
+
+        Args:
+            folder: where; it is there.
+            fits: trained heads.
+            model: on whose features.
+            data: what they were trained on, for people.
+
+        Returns:
+            What was done, a line each.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        return ()
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A readout after its training, with the weights of its best validation."""
+
+    head: nn.Module
+    metrics: dict[str, float]
+    """Of that validation."""
+    step: int
+    """When it was."""
+
+
+def clip_key(name: str, files: Iterable[Path], *said: object) -> str:
+    """A sample's key: a name, and what tells it from every other clip of that name.
+
+    Args:
+        name: for people.
+        files: whose content the frames and targets depend on: with another one comes another key.
+        said: what else they depend on.
 
     Raises:
         OSError: there is no such file.
     """
-    state = path.stat()
-    text = " ".join(map(str, (path.resolve(), state.st_size, state.st_mtime_ns, *said)))
-    return f"{path.stem}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    digest = hashlib.sha256(repr(said).encode())
+    for path in files:
+        state = path.stat()
+        digest.update(f"{path.resolve()} {state.st_size} {state.st_mtime_ns}".encode())
+    return f"{file_name(name)}_{digest.hexdigest()[:16]}"
 
 
 def collate(items: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -126,7 +126,7 @@ def write_jhmdb(root: Path, config: BenchmarkConfig = BenchmarkConfig()) -> None
     _write_list(root / "splits" / f"{ACTION}_test_split1.txt", lines)
 
 
-WRITERS: dict[str, Callable[[Path, BenchmarkConfig], None]] = {
+WRITERS: dict[str, Callable[..., None]] = {
     "davis": write_davis,
     "jhmdb": write_jhmdb,
     "vip": write_vip,

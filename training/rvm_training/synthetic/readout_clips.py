@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet
 from PIL import Image
 
-from rvm_training.data.box_tracks import BOX, CAMERA, FRONT, IMAGE, OBJECT, SEGMENT, SPLITS, TIME
+from rvm_training.data.box_tracks import BOX, CAMERA, FRONT, IMAGE, OBJECT, SEGMENT, TIME
 from rvm_training.data.depth_videos import LISTS
 from rvm_training.mask_files import save_mask
 from rvm_training.synthetic.action_clips import write_actions
@@ -60,7 +60,7 @@ def write_segmentation(root: Path, config: ClipsConfig = ClipsConfig()) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    for split in SPLITS:
+    for split in ("train", "val"):
         for part in ("images", "masks"):
             (root / split / part).mkdir(parents=True, exist_ok=True)
         for number in config.numbers(split):
@@ -76,10 +76,10 @@ def write_boxes(root: Path, config: ClipsConfig = ClipsConfig()) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    for split, (folder, *_) in SPLITS.items():
+    for split, folder in (("train", "training"), ("val", "validation")):
         for part in ("camera_image", "camera_box"):
             (root / folder / part).mkdir(parents=True, exist_ok=True)
-        for number, scene in _movers(config, split, things=1):
+        for number, scene in _movers(config, split):
             images, boxes = [], []
             for t in range(config.frames):
                 keys = {SEGMENT: f"{number}", TIME: t * 100_000, CAMERA: FRONT}
@@ -102,9 +102,9 @@ def write_points(root: Path, config: ClipsConfig = ClipsConfig()) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    for split in SPLITS:
+    for split in ("train", "val"):
         clips = {}
-        for number, scene in _movers(config, split, things=1):
+        for number, scene in _movers(config, split):
             rows, columns = np.nonzero(scene.mask(0))
             chosen = np.random.default_rng([config.seed, number, 5]).choice(len(rows), POINTS)
             starts = np.stack([columns[chosen], rows[chosen]], axis=1).astype(np.float64)
@@ -119,7 +119,7 @@ def write_points(root: Path, config: ClipsConfig = ClipsConfig()) -> None:
         (root / split / "clips.pkl").write_bytes(pickle.dumps(clips))
 
 
-CLIP_WRITERS: dict[str, Callable[[Path, ClipsConfig], None]] = {
+CLIP_WRITERS: dict[str, Callable[..., None]] = {
     "classification": write_actions,
     "depth": write_depth,
     "boxes": write_boxes,
@@ -134,22 +134,21 @@ def _room(config: ClipsConfig, number: int, split: str) -> Room:
     return Room(rng, config.side, config.frames, held_out=split == "val")
 
 
-def _movers(config: ClipsConfig, split: str, *, things: int) -> Iterator[tuple[int, Scene]]:
-    """Bright things that drift over a dark ground, each on a way of its own."""
+def _movers(config: ClipsConfig, split: str) -> Iterator[tuple[int, Scene]]:
+    """A bright thing that drifts over a dark ground."""
     side, last = config.side, config.frames - 1
     middle = (side - 1) / 2
     still = Camera(Pose(Track(0.0), Track(0.0)), (middle, middle))
     for number in config.numbers(split):
         rng = np.random.default_rng([config.seed, number, 4])
         ground = np.full((side, side, 3), rng.integers(0, 48, 3), np.uint8)
-        layers = [Layer(ground, Pose(Track(middle), Track(middle)))]
-        for _ in range(things):
-            size = int(side * rng.uniform(0.3, 0.45))
-            x, y = (
-                Track(float(side * start), float(side * way / last), 0.1 * side, 0.9 * side)
-                for start, way in zip(rng.uniform(0.2, 0.8, 2), rng.uniform(-0.35, 0.35, 2), strict=True)
-            )
-            bright = 128 + texture(rng, size, photograph_share=0.5, held_out=split == "val") // 2
-            growth = Track(0.0, float(rng.uniform(-0.3, 0.3)) / last)
-            layers.append(Layer(bright, Pose(x, y, growth), alpha=shape(rng, size), depth=np.inf))
-        yield number, Scene(side, side, tuple(layers), still)
+        size = int(side * rng.uniform(0.3, 0.45))
+        x, y = (
+            Track(float(side * start), float(side * way / last), 0.1 * side, 0.9 * side)
+            for start, way in zip(rng.uniform(0.2, 0.8, 2), rng.uniform(-0.35, 0.35, 2), strict=True)
+        )
+        bright = 128 + texture(rng, size, photograph_share=0.5, held_out=split == "val") // 2
+        growth = Track(0.0, float(rng.uniform(-0.3, 0.3)) / last)
+        thing = Layer(bright, Pose(x, y, growth), alpha=shape(rng, size), depth=np.inf)
+        layers = Layer(ground, Pose(Track(middle), Track(middle))), thing
+        yield number, Scene(side, side, layers, still)

@@ -53,13 +53,66 @@ def test_splits_are_those_of_files_and_folders(tmp_path, pictures, labels):
     }  # fmt: skip
 
 
+def test_words_in_folders_are_no_splits_and_test_is_one(tmp_path, pictures, labels):
+    pictures("cup_train_ride/a.png", "test/b.png")
+    marks = [mark(1, 3, [BOX]), mark(2, 3, [BOX])]
+    instances(tmp_path / "instances.json", [image(1, "a.png"), image(2, "b.png")], marks)
+    found, _ = labels()
+    assert [picture.split for picture in found.pictures] == [None, "test"]
+
+
 def test_what_gives_no_region_is_left_out_and_counted(tmp_path, pictures, labels):
     pictures("a.png", "b.png")
     annotations = [mark(1, 3, [BOX]), mark(1, 3, []), mark(3, 3, [BOX])]
     instances(tmp_path / "i.json", [image(1, "a.png"), image(2, "b.png"), image(3, "gone.png")], annotations)
     found, by_name = labels()
     assert list(by_name) == ["a.png"]
-    assert found.left_out == 3
+    assert found.left_out == {
+        "marks without a region": 1, "pictures without a region": 1, "pictures not found": 1,
+    }  # fmt: skip
+
+
+def test_pictures_of_another_folder_are_others(tmp_path, pictures, labels):
+    pictures("two/a.png", "one/b.png")
+    marks = [mark(1, 3, [BOX]), mark(2, 3, [BOX])]
+    instances(tmp_path / "i.json", [image(1, "one/a.png"), image(2, "one\\b.png")], marks)
+    found, by_name = labels()
+    assert list(by_name) == ["b.png"]
+    assert found.left_out == {"pictures not found": 1}
+
+
+def test_pictures_that_were_scaled_since_are_told(tmp_path, pictures, labels):
+    pictures("a.png")
+    instances(tmp_path / "i.json", [image(1, "a.png") | {"height": 40, "width": 60}], [mark(1, 3, [BOX])])
+    with pytest.raises(ValueError, match=r"a\.png: got 20x30, expected 40x60, as .*i\.json says"):
+        labels()
+
+
+def test_categories_of_one_name_are_told_apart_and_unused_ones_are_no_classes(tmp_path, pictures, labels):
+    pictures("a.png")
+    categories = [{"id": 0, "name": "fish"}, {"id": 1, "name": "fish"}, {"id": 2, "name": "bird"}]
+    marks = [mark(1, 0, [BOX]), mark(1, 1, BOX)]  # One polygon may lack the list around it.
+    instances(tmp_path / "i.json", [image(1, "a.png")], marks, categories)
+    found, by_name = labels()
+    assert found.names == ("background", "fish (0)", "fish (1)")
+    assert found.ids == ()
+    assert set(np.unique(by_name["a.png"])) == {0, 2}
+
+
+def test_a_picture_that_two_files_label_is_told(tmp_path, pictures, labels):
+    pictures("a.png")
+    for name in ("one.json", "two.json"):
+        instances(tmp_path / name, [image(1, "a.png")], [mark(1, 3, [BOX])])
+    with pytest.raises(ValueError, match=r"a\.png: got labels in .*one\.json and .*two\.json"):
+        labels()
+
+
+def test_why_nothing_is_left_is_told(tmp_path, pictures, labels):
+    pictures("a.png")
+    instances(tmp_path / "boxes.json", [image(1, "a.png")], [mark(1, 3, [])])
+    (tmp_path / "cut.json").write_text('{"images": [')
+    with pytest.raises(ValueError, match=r"COCO; 1 marks without a region; 1 pictures .*cut\.json is"):
+        labels()
 
 
 def test_a_category_that_is_called_background_is_it(tmp_path, pictures, labels):
@@ -77,7 +130,7 @@ def test_a_name_that_several_pictures_have_needs_its_folder(tmp_path, pictures, 
     found, _ = labels()
     assert found.pictures[0].path == tmp_path / "two" / "a.png"
     instances(tmp_path / "labels" / "i.json", [image(1, "a.png")], [mark(1, 3, [BOX])])
-    with pytest.raises(ValueError, match="give it with its folder"):
+    with pytest.raises(ValueError, match="may be; keep one of them"):
         labels()
 
 
@@ -88,4 +141,7 @@ def test_malformed_files_are_told(tmp_path, pictures, labels):
         labels()
     instances(tmp_path / "i.json", [image(1, "a.png")], [mark(1, 3, {"size": [4, 5], "counts": [0, 20]})])
     with pytest.raises(ValueError, match="got a mask of 4x5, expected 20x30"):
+        labels()
+    instances(tmp_path / "i.json", [image(1, "a.png")], [mark(1, 3, {"size": [20, 30]})])
+    with pytest.raises(ValueError, match=r"its labels of a\.png are malformed \(KeyError\('counts'\)"):
         labels()

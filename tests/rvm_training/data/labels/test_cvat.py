@@ -26,7 +26,7 @@ def test_polygons_and_masks_are_painted_by_their_order(tmp_path, pictures, label
     found, by_name = labels()
     assert found.names == ("background", "floor", "cup")
     assert found.colours == ((0, 0, 0), (255, 128, 0), (0, 0, 255))
-    assert found.left_out == 1
+    assert found.left_out == {"marks without a region": 1}
     expected = np.zeros((20, 30))
     expected[:10] = 1
     expected[2, 6:8], expected[3, 4] = 2, 2
@@ -44,13 +44,58 @@ def test_tracks_of_videos_are_painted_where_they_are_inside(tmp_path, pictures, 
     found, by_name = labels()
     assert sorted(by_name) == ["frame_000000.png", "frame_000001.png"]  # The third has nothing to learn from.
     assert (by_name["frame_000001.png"][:5] == 2).all()
-    assert found.left_out == 1
+    assert found.left_out == {"pictures without a region": 1}
+
+
+def test_frames_that_are_counted_from_one_are_cvats_from_zero(tmp_path, pictures, labels):
+    pictures(*(f"images/frame_{number}.png" for number in range(1, 12)))
+    write(tmp_path, '<track label="cup"><polygon frame="9" outside="0" points="0,0;30,0;30,5;0,5"/></track>')
+    _, by_name = labels()
+    assert list(by_name) == ["frame_10.png"]
+    write(tmp_path, '<track label="cup"><polygon frame="11" outside="0" points="0,0;30,0;30,5;0,5"/></track>')
+    with pytest.raises(ValueError, match="got a mark on frame 11, expected one of the 11 pictures beside it"):
+        labels()
+
+
+def test_tracks_of_several_tasks_are_refused(tmp_path, pictures, labels):
+    pictures("images/frame_000000.png")
+    shape = '<polygon frame="0" outside="0" points="0,0;30,0;30,5;0,5"/>'
+    write(tmp_path, f'<track label="cup" task_id="1">{shape}</track><track label="cup" task_id="2">{shape}</track>')
+    with pytest.raises(ValueError, match="got tracks of 2 tasks, expected those of one"):
+        labels()
+
+
+def test_labels_in_another_order_are_the_same(tmp_path, pictures, labels):
+    pictures("a.png", "b.png")
+    image = '<image name="{}"><polygon label="cup" points="0,0;30,0;30,5;0,5"/></image>'
+    write(tmp_path, image.format("a.png"))
+    (tmp_path / "annotations.xml").rename(tmp_path / "one.xml")
+    other = (
+        "<meta><task><labels><label><name>cup</name></label><label><name>floor</name></label></labels></task></meta>"
+    )
+    write(tmp_path, image.format("b.png"), other)
+    found, by_name = labels()
+    assert found.names == ("background", "cup", "floor")
+    np.testing.assert_array_equal(by_name["a.png"], by_name["b.png"])
+
+
+def test_pictures_of_subsets_and_without_a_suffix_are_found(tmp_path, pictures, labels):
+    pictures("images/Train/x.png", "images/Validation/x.png")
+    image = '<image name="{}" subset="{}"><polygon label="cup" points="0,0;30,0;30,5;0,5"/></image>'
+    write(tmp_path, image.format("x.png", "Train") + image.format("x", "Validation"))
+    found, _ = labels()
+    assert [(picture.path.parent.name, picture.split) for picture in found.pictures] == [
+        ("Train", "train"), ("Validation", "val"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ('<image name="a.png"><polygon label="sofa" points="0,0;1,1;2,2"/></image>', r"annotations of CVAT \('sofa'\)"),
+        (
+            '<image name="a.png"><polygon label="sofa" points="0,0;1,1;2,2"/></image>',
+            "got a mark of 'sofa', expected",
+        ),
         ('<image><polygon label="cup" points="0,0;1,1;2,2"/></image>', "got <image> without name"),
         ("<image", "is malformed as annotations of CVAT"),
     ],

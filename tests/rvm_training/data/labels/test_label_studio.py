@@ -53,7 +53,7 @@ def test_polygons_are_in_percent_and_strokes_lie_over_them(tmp_path, pictures, l
     box = {"type": "rectanglelabels", "value": {"rectanglelabels": ["cup"]}}
     (tmp_path / "export.json").write_text(json.dumps([task("a.png", [polygon("floor", HALF), strokes, box])]))
     found, by_name = labels()
-    assert (found.names, found.left_out) == (("background", "cup", "floor"), 1)
+    assert (found.names, found.left_out) == (("background", "cup", "floor"), {"marks without a region": 1})
     assert by_name["a.png"][0, 0] == 1
     assert (by_name["a.png"][1:10] == 2).all()
     assert (by_name["a.png"][10:] == 0).all()
@@ -80,7 +80,25 @@ def test_tasks_that_nobody_marked_are_left_out(tmp_path, pictures, labels):
     (tmp_path / "export.json").write_text(json.dumps(tasks))
     found, by_name = labels()
     assert list(by_name) == ["a.png"]
-    assert found.left_out == 3
+    assert found.left_out == {"pictures without a region": 2, "pictures not found": 1}
+
+
+def test_the_first_annotator_who_drew_counts(tmp_path, pictures, labels):
+    pictures("my picture.png")
+    both = task("/data/upload/1/0123abcd-my_picture.png", [])
+    both["annotations"] += [{"result": [polygon("floor", HALF)]}, {"result": [polygon("cup", HALF)]}]
+    (tmp_path / "export.json").write_text(json.dumps([both]))
+    found, by_name = labels()
+    assert found.names == ("background", "floor")
+    assert (by_name["my picture.png"][:10] == 1).all()
+
+
+def test_pictures_that_were_turned_since_are_told(tmp_path, pictures, labels):
+    pictures("a.png")
+    results = [polygon("floor", HALF) | {"original_width": 20, "original_height": 30}]
+    (tmp_path / "export.json").write_text(json.dumps([task("a.png", results)]))
+    with pytest.raises(ValueError, match="got 20x30, expected 30x20"):
+        labels()
 
 
 def test_malformed_exports_are_told(tmp_path, pictures, labels):

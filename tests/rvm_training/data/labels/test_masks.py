@@ -26,6 +26,32 @@ def test_masks_of_a_palette_and_of_grey_are_read_by_their_values(tmp_path, pictu
     assert {picture.path.name: picture.split for picture in found.pictures} == {"a.jpg": "train", "b.jpg": "val"}
     np.testing.assert_array_equal(by_name["a.jpg"], half(2))
     np.testing.assert_array_equal(by_name["b.jpg"], half(1, IGNORE, np.uint16))
+    assert found.left_out == {"pictures without a mask": 1}
+
+
+@pytest.mark.parametrize("names", ["", "ground\nrobot\n"])
+def test_black_and_white_masks_mark_with_white(tmp_path, pictures, labels, names):
+    pictures("images/a.png")
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(half(255)).save(tmp_path / "masks" / "a.PNG")
+    if names:
+        (tmp_path / "labels.txt").write_text(names)
+    found, by_name = labels()
+    assert found.names == (("ground", "robot") if names else ("background", "marked"))
+    np.testing.assert_array_equal(by_name["a.png"], half(1))
+
+
+def test_vocs_lists_are_the_splits(tmp_path, pictures, labels):
+    pictures("JPEGImages/a.jpg", "JPEGImages/b.jpg")
+    (tmp_path / "SegmentationClass").mkdir()
+    for name in "ab":
+        save_mask(tmp_path / "SegmentationClass" / f"{name}.png", half(1))
+    lists = tmp_path / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("b\n")
+    (lists / "val.txt").write_text("a\n")
+    found, _ = labels()
+    assert [picture.split for picture in found.pictures] == ["val", "train"]
 
 
 def test_without_names_the_values_that_occur_are_the_classes(tmp_path, pictures, labels):
@@ -51,6 +77,12 @@ def test_masks_in_colours_are_read_by_cvats_labelmap(tmp_path, pictures, labels)
     assert found.names == ("background", "floor")
     assert found.colours == ((0, 0, 0), (255, 128, 0))
     np.testing.assert_array_equal(by_name["a.jpg"], half(1))
+    # Of a palette the colour counts, not the index; and VOC's void does not count at all.
+    mask = Image.fromarray(half(1), "P")
+    mask.putpalette([224, 224, 192, 0, 0, 0])
+    mask.save(tmp_path / "SegmentationClass" / "a.png")
+    np.testing.assert_array_equal(labels()[1]["a.jpg"], half(0, IGNORE, np.uint16))
+    Image.fromarray(colours).save(tmp_path / "SegmentationClass" / "a.png")
     (tmp_path / "labelmap.txt").write_text("background:0,0,0::\n")
     with pytest.raises(ValueError, match=r"got the colour \(255, 128, 0\), expected one of"):
         labels()
@@ -75,7 +107,7 @@ def test_folders_of_nothing_or_of_two_formats_are_refused(tmp_path, pictures):
     with pytest.raises(FileNotFoundError, match="no folder at"):
         read_labelled(tmp_path / "nothing")
     pictures("a.png")
-    with pytest.raises(ValueError, match="got no labelled picture, expected pictures and masks"):
+    with pytest.raises(ValueError, match="got no labelled picture; expected pictures and masks"):
         read_labelled(tmp_path)
     (tmp_path / "a.xml").write_text("<annotations/>")
     (tmp_path / "a.json").write_text('{"images": [], "annotations": [], "categories": []}')

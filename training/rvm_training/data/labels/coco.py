@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ def is_coco(content: Any) -> bool:
 
 
 def read_coco(files: Mapping[Path, Any], root: Path) -> Labelled:
-    """Read files of instances, one for each split or one for all.
+    """Read files of instances, one for each split or one for all; categories without a region are no classes.
 
     Args:
         files: path and content of each.
@@ -28,37 +29,54 @@ def read_coco(files: Mapping[Path, Any], root: Path) -> Labelled:
     Raises:
         ValueError: a file is malformed, or the files' categories differ.
     """
-    pictures: list[Picture] = []
     categories: dict[int, str] = {}
-    left_out = 0
-    finder = Pictures(root)
+    used: set[int] = set()
     for path, content in files.items():
         try:
             mine = {int(each["id"]): str(each["name"]) for each in content["categories"]}
-            if categories and mine != categories:
-                raise ValueError(f"got categories {mine}, expected {categories} as in the files before")
-            categories = mine
-            _, _, classes = with_background(categories)
-            marks: dict[int, list[tuple[float, int, Any]]] = {}
-            for each in content["annotations"]:
-                if not each.get("segmentation"):
-                    left_out += 1
-                    continue
-                mark = (float(each.get("area", 0)), classes[int(each["category_id"])], each["segmentation"])
-                marks.setdefault(each["image_id"], []).append(mark)
-            for image in content["images"]:
-                found = finder.find(str(image["file_name"]), path.parent)
-                # The small ones last: they would be hidden otherwise.
-                shapes = sorted(marks.get(image["id"], []), key=lambda mark: -mark[0])
-                if found is None or not shapes:
-                    left_out += 1
-                    continue
-                split = split_of(path.relative_to(root).parts) or split_of(found.relative_to(root).parts[:-1])
-                pictures.append(Picture(found, partial(_painted, [mark[1:] for mark in shapes]), split))
-        except (KeyError, TypeError, ValueError) as error:
+            used |= {int(each["category_id"]) for each in content["annotations"] if each.get("segmentation")}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{path}: is malformed as instances of COCO ({error!r})") from error
-    names, ids, _ = with_background(categories)
-    return Labelled(names, tuple(pictures), ids, left_out=left_out)
+        if categories and mine != categories:
+            raise ValueError(
+                f"{path}: got other categories than {next(iter(files))}, expected the same; keep the files of one kind"
+            )
+        categories = mine
+    if unknown := used - categories.keys():
+        raise ValueError(f"{root}: got marks of the category {min(unknown)}, expected one of {sorted(categories)}")
+    names, ids, classes = with_background({number: categories[number] for number in used})
+    finder, left_out = Pictures(root), Counter[str]()
+    pictures: list[Picture] = []
+    for path, content in files.items():
+        try:
+            pictures += _of_file(path, content, classes, finder, root, left_out)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path}: is malformed as instances of COCO ({error!r})") from error
+    return Labelled(names, tuple(pictures), ids, left_out=+left_out)
+
+
+def _of_file(
+    path: Path, content: Any, classes: Mapping[int, int], finder: Pictures, root: Path, left_out: Counter[str]
+) -> list[Picture]:
+    marks: dict[Any, list[tuple[float, int, Any]]] = {}
+    for each in content["annotations"]:
+        if each.get("segmentation"):
+            mark = (float(each.get("area") or 0), classes[int(each["category_id"])], each["segmentation"])
+            marks.setdefault(each["image_id"], []).append(mark)
+        else:
+            left_out["marks without a region"] += 1
+    pictures = []
+    for image in content["images"]:
+        found = finder.find(str(image["file_name"]), path.parent)
+        # The small ones last: they would be hidden otherwise.
+        shapes = sorted(marks.get(image["id"], []), key=lambda mark: -mark[0])
+        if found is None or not shapes:
+            left_out["pictures not found" if found is None else "pictures without a region"] += 1
+            continue
+        split = split_of(path, root) or split_of(found, root)
+        size = (int(image["height"]), int(image["width"])) if "height" in image and "width" in image else None
+        pictures.append(Picture(found, path, partial(_painted, [mark[1:] for mark in shapes]), split, size))
+    return pictures
 
 
 def _painted(shapes: Sequence[tuple[int, Any]], size: tuple[int, int]) -> U16:
@@ -69,4 +87,7 @@ def _painted(shapes: Sequence[tuple[int, Any]], size: tuple[int, int]) -> U16:
 
 
 def _mask(shape: Any, size: tuple[int, int]) -> Mask:
-    return coco_runs(shape, size) if isinstance(shape, Mapping) else polygons(shape, size)
+    if isinstance(shape, Mapping):
+        return coco_runs(shape, size)
+    # One polygon is sometimes written without the list around it.
+    return polygons(shape if isinstance(shape[0], (list, tuple)) else [shape], size)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,24 +13,15 @@ import numpy as np
 
 from rvm_training.data.labels.found import U16, Labelled, Picture, Pictures, picture_files, split_of, with_background
 from rvm_training.data.labels.shapes import polygons, runs
+from rvm_training.data.splits import split_called
 
 REGIONS = ("polygon", "mask")
 OTHERS = ("box", "polyline", "points", "cuboid", "ellipse", "skeleton")
 """Marks that give no exact region."""
 
-
-@dataclass(frozen=True)
-class Shape:
-    """A polygon or a mask of one picture."""
-
-    element: ElementTree.Element
-    number: int
-    """Class."""
-
-    @property
-    def order(self) -> int:
-        """Greater ones lie above."""
-        return int(self.element.get("z_order", "0"))
+Colour = tuple[int, int, int]
+Shapes = list[tuple[ElementTree.Element, int]]
+"""Polygons and masks of one picture, each with its class."""
 
 
 def read_cvat(files: Sequence[Path], root: Path) -> Labelled:
@@ -44,86 +35,114 @@ def read_cvat(files: Sequence[Path], root: Path) -> Labelled:
         ValueError: a file is malformed, or the files' labels differ.
         OSError: a file cannot be read.
     """
-    finder = Pictures(root)
-    pictures: list[Picture] = []
-    labels: dict[str, tuple[int, int, int] | None] = {}
-    left_out = 0
+    labels: dict[str, Colour | None] = {}
+    documents = {}
     for path in files:
         try:
-            document = ElementTree.parse(path).getroot()
-            mine = {
-                _text(each, "name"): _colour(each.findtext("color")) for each in document.findall("meta//labels/label")
-            }
-            if labels and mine != labels:
-                raise ValueError(f"got labels {sorted(mine)}, expected {sorted(labels)} as in the files before")
-            labels = mine
-            numbers = _numbers(labels)
-            left_out += sum(len(document.findall(f".//{name}")) for name in OTHERS)
-            by_picture: dict[Path, list[Shape]] = {}
-            for image in document.findall("image"):
-                found = finder.find(_attribute(image, "name"), path.parent)
-                left_out += found is None
-                if found is not None:
-                    by_picture[found] = [
-                        Shape(each, numbers[_attribute(each, "label")]) for each in image if each.tag in REGIONS
-                    ]
-            for found, shapes in _of_tracks(document, numbers, path.parent):
-                by_picture.setdefault(found, []).extend(shapes)
-        except (ElementTree.ParseError, KeyError, ValueError) as error:
+            documents[path] = ElementTree.parse(path).getroot()
+            entries = documents[path].findall("meta//labels/label")
+            mine = {_text(each, "name"): _colour(each.findtext("color")) for each in entries}
+        except (ElementTree.ParseError, ValueError) as error:
             raise ValueError(f"{path}: is malformed as annotations of CVAT ({error})") from error
-        for found, shapes in by_picture.items():
-            if not shapes:
-                left_out += 1
-                continue
-            split = split_of(found.relative_to(root).parts[:-1])
-            pictures.append(Picture(found, partial(_painted, sorted(shapes, key=lambda shape: shape.order)), split))
-    names, ids, _ = with_background(dict(enumerate(labels, start=1)))
-    colours = [labels.get(name) for name in names[1:]]
-    known = tuple(colour for colour in colours if colour is not None)
-    return Labelled(
-        names, tuple(pictures), ids, ((0, 0, 0), *known) if len(known) == len(colours) else (), left_out=left_out
-    )
+        if labels and mine.keys() != labels.keys():
+            raise ValueError(f"{path}: got labels {sorted(mine)}, expected {sorted(labels)} as in {files[0]}")
+        labels = labels or mine  # Another file may have them in another order.
+    numbered = dict(enumerate(labels, start=1))
+    names, ids, classes = with_background(numbered)
+    numbers = {name: classes[number] for number, name in numbered.items()}
+    finder, left_out = Pictures(root), Counter[str]()
+    pictures: list[Picture] = []
+    for path, document in documents.items():
+        left_out["marks without a region"] += sum(len(document.findall(f".//{name}")) for name in OTHERS)
+        try:
+            pictures += _of_images(path, document, numbers, finder, root, left_out)
+            pictures += _of_tracks(path, document, numbers, root, left_out)
+        except KeyError as error:
+            raise ValueError(f"{path}: got a mark of {error}, expected one of {sorted(labels)}") from error
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+    known = tuple(colour for name in names[1:] if (colour := labels.get(name)) is not None)
+    colours = ((0, 0, 0), *known) if len(known) == len(names) - 1 else ()
+    return Labelled(names, tuple(pictures), ids, colours, +left_out)
 
 
-def _numbers(labels: dict[str, tuple[int, int, int] | None]) -> dict[str, int]:
-    _, _, classes = with_background(dict(enumerate(labels, start=1)))
-    return {name: classes[number] for number, name in enumerate(labels, start=1)}
+def _of_images(
+    path: Path, document: ElementTree.Element, numbers: Mapping[str, int], finder: Pictures, root: Path,
+    left_out: Counter[str],
+) -> list[Picture]:  # fmt: skip
+    pictures = []
+    for image in document.findall("image"):
+        subset = image.get("subset", "")
+        found = finder.find(_attribute(image, "name"), path.parent, folders=[f"images/{subset}"] if subset else [])
+        shapes = [(each, numbers[_attribute(each, "label")]) for each in image if each.tag in REGIONS]
+        if found is None or not shapes:
+            left_out["pictures not found" if found is None else "pictures without a region"] += 1
+            continue
+        shapes.sort(key=lambda shape: _order(shape[0]))
+        split = split_called(subset) or split_of(found, root)
+        size = (int(image.attrib["height"]), int(image.attrib["width"])) if "height" in image.attrib else None
+        pictures.append(Picture(found, path, partial(_painted, shapes), split, size))
+    return pictures
 
 
-def _of_tracks(document: ElementTree.Element, numbers: dict[str, int], folder: Path) -> list[tuple[Path, list[Shape]]]:
-    """Shapes of tracks by frame. Frames are numbered in the names of the pictures, or are the pictures in order."""
+def _of_tracks(
+    path: Path, document: ElementTree.Element, numbers: Mapping[str, int], root: Path, left_out: Counter[str]
+) -> list[Picture]:
+    """Pictures of a video: its frames as files, whose numbers are CVAT's where they begin as CVAT's do."""
     tracks = document.findall("track")
-    if not tracks:
-        return []
-    files = picture_files(folder)
-    numbered = {int(match[1]): path for path in files if (match := re.search(r"(\d+)$", path.stem))}
-    frames = numbered if len(numbered) == len(files) else dict(enumerate(files))
-    by_frame: dict[Path, list[Shape]] = {path: [] for path in frames.values()}
+    if len(tasks := {track.get("task_id") for track in tracks}) > 1:
+        raise ValueError(f"got tracks of {len(tasks)} tasks, expected those of one; export each task by itself")
+    by_frame: dict[int, Shapes] = {}
     for track in tracks:
-        number = numbers[_attribute(track, "label")]
         for each in track:
             if each.tag in REGIONS and each.get("outside") != "1":
-                by_frame[frames[int(_attribute(each, "frame"))]].append(Shape(each, number))
-    return list(by_frame.items())
+                shapes = by_frame.setdefault(int(_attribute(each, "frame")), [])
+                shapes.append((each, numbers[_attribute(track, "label")]))
+    if not by_frame:
+        return []
+    files = picture_files(path.parent)
+    start = int(document.findtext("meta/task/start_frame") or document.findtext("meta/job/start_frame") or 0)
+    named = {int(match[1]): file for file in files if (match := re.search(r"(\d+)$", file.stem))}
+    frames = named if len(named) == len(files) and min(named, default=-1) == start else dict(enumerate(files, start))
+    if missing := sorted(by_frame.keys() - frames.keys()):
+        raise ValueError(
+            f"got a mark on frame {missing[0]}, expected one of the {len(files)} pictures beside it; export the task "
+            "with its images"
+        )
+    left_out["pictures without a region"] += len(frames) - len(by_frame)
+    return [
+        Picture(
+            frames[number], path, partial(_painted, sorted(shapes, key=lambda shape: _order(shape[0]))),
+            split_of(frames[number], root), _video_size(document),
+        )
+        for number, shapes in by_frame.items()
+    ]  # fmt: skip
 
 
-def _painted(shapes: Sequence[Shape], size: tuple[int, int]) -> U16:
+def _video_size(document: ElementTree.Element) -> tuple[int, int] | None:
+    size = document.find("meta//original_size")
+    return None if size is None else (int(_text(size, "height")), int(_text(size, "width")))
+
+
+def _painted(shapes: Shapes, size: tuple[int, int]) -> U16:
     labels = np.zeros(size, np.uint16)
-    for shape in shapes:
-        element = shape.element
+    for element, number in shapes:
         if element.tag == "polygon":
-            points = [
-                float(number) for point in _attribute(element, "points").split(";") for number in point.split(",")
-            ]
-            labels[polygons([points], size)] = shape.number
+            points = _attribute(element, "points").replace(";", ",").split(",")
+            labels[polygons([[float(value) for value in points]], size)] = number
             continue
         left, top, width, height = (int(_attribute(element, name)) for name in ("left", "top", "width", "height"))
         lengths = [int(length) for length in _attribute(element, "rle").split(",")]
         window = labels[top : top + height, left : left + width]
         if window.shape != (height, width):
             raise ValueError(f"got a mask at {left}, {top} of {width}x{height}, expected it within {size[1]}x{size[0]}")
-        window[runs(lengths, (height, width))] = shape.number
+        window[runs(lengths, (height, width))] = number
     return labels
+
+
+def _order(element: ElementTree.Element) -> int:
+    """Greater ones lie above."""
+    return int(element.get("z_order", "0"))
 
 
 def _attribute(element: ElementTree.Element, name: str) -> str:
@@ -138,6 +157,6 @@ def _text(element: ElementTree.Element, name: str) -> str:
     return text
 
 
-def _colour(text: str | None) -> tuple[int, int, int] | None:
+def _colour(text: str | None) -> Colour | None:
     match = re.fullmatch(r"#?([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})", text or "")
     return (int(match[1], 16), int(match[2], 16), int(match[3], 16)) if match else None

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
+
+from rvm_training.data.splits import split_called
 
 IGNORE = 65535
 """In place of a class: pixels that do not count."""
 BACKGROUND = "background"
 """Class of pixels that nobody marked, in formats that mark shapes."""
 PICTURE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"))
-SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation")}
-"""Split to the names that folders and files give it."""
 
 U16 = npt.NDArray[np.uint16]
 
@@ -26,10 +27,34 @@ class Picture:
     """A picture with labels."""
 
     path: Path
-    labels: Callable[[tuple[int, int]], U16]
-    """Classes [H, W] of its pixels, by its rows and columns; IGNORE where they do not count. Raises ValueError."""
+    source: Path
+    """File that its labels are in."""
+    paint: Callable[[tuple[int, int]], U16]
+    """Makes the labels, by the picture's rows and columns."""
     split: str | None = None
-    """`train` or `val`, where the dataset says so."""
+    """`train`, `val` or `test`, where the dataset says so."""
+    size: tuple[int, int] | None = None
+    """Rows and columns of the picture, where the labels say so."""
+
+    def labels(self, size: tuple[int, int]) -> U16:
+        """Classes [H, W] of its pixels; IGNORE where they do not count.
+
+        Args:
+            size: rows and columns of the picture, upright.
+
+        Raises:
+            ValueError: its labels are of a picture of another size, or malformed.
+            OSError: they cannot be read.
+        """
+        if self.size is not None and self.size != size:
+            raise ValueError(
+                f"{self.path}: got {size[0]}x{size[1]}, expected {self.size[0]}x{self.size[1]}, as {self.source} says; "
+                "give the pictures that were labelled, neither scaled nor turned"
+            )
+        try:
+            return self.paint(size)
+        except (KeyError, TypeError, IndexError) as error:
+            raise ValueError(f"{self.source}: its labels of {self.path.name} are malformed ({error!r})") from error
 
 
 @dataclass(frozen=True)
@@ -37,14 +62,14 @@ class Labelled:
     """Pictures and what their classes mean."""
 
     names: tuple[str, ...]
-    """Of the classes, in the order of their numbers in `Picture.labels`."""
+    """Of the classes, in the order of their numbers in the labels."""
     pictures: tuple[Picture, ...]
     ids: tuple[int, ...] = ()
-    """What the dataset calls them; empty where it counts from 0."""
+    """What the dataset calls the classes, where these are numbers that a label image can hold; empty counts from 0."""
     colours: tuple[tuple[int, int, int], ...] = ()
     """Red, green and blue of each; empty where it says none."""
-    left_out: int = 0
-    """Marks that give no region (boxes, points, lines), and pictures that are not there or without a region."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """What was not used, in words, to how many; nothing that there is none of."""
 
 
 class Pictures:
@@ -52,16 +77,17 @@ class Pictures:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._by_name: dict[str, list[Path]] = {}
+        self._by_stem: dict[str, list[Path]] = {}
         for path in picture_files(root):
-            self._by_name.setdefault(path.name, []).append(path)
+            self._by_stem.setdefault(_loose(path.stem), []).append(path)
 
-    def find(self, name: str, near: Path) -> Path | None:
-        """The picture of a name that may have folders.
+    def find(self, name: str, near: Path, *, folders: Sequence[str] = ()) -> Path | None:
+        """The picture of a name.
 
         Args:
-            name: as the file of labels says it.
+            name: as the file of labels says it: with folders or without, with a suffix or without.
             near: folder of that file.
+            folders: more folders, relative to that one, in which it is looked for first.
 
         Returns:
             The picture, or None where there is none.
@@ -69,31 +95,48 @@ class Pictures:
         Raises:
             ValueError: several have that name, and no folder tells them apart.
         """
-        path = Path(name)
-        found = self._by_name.get(path.name, [])
-        for folder in (near, near / "images", self._root, self._root / "images"):
-            if folder / path in found:
-                return folder / path
-        fitting = [each for each in found if each.parts[-len(path.parts) :] == path.parts] or found
+        path = PurePosixPath(name.replace("\\", "/"))
+        known = path.suffix.lower() in PICTURE_SUFFIXES
+        found = [
+            each
+            for each in self._by_stem.get(_loose(path.stem if known else path.name), [])
+            if not known or each.suffix.lower() == path.suffix.lower()
+        ]
+        stem = path.with_suffix("") if known else path
+        for folder in (*(near / each for each in folders), near, near / "images", self._root, self._root / "images"):
+            for each in found:
+                if each.with_suffix("") == folder / stem:
+                    return each
+        parts = tuple(map(_loose, stem.parts))
+        fitting = [each for each in found if tuple(map(_loose, each.with_suffix("").parts[-len(parts) :])) == parts]
         if len(fitting) > 1:
-            raise ValueError(f"{near}: got {name}, which {fitting[0]} and {fitting[1]} may be; give it with its folder")
+            raise ValueError(f"{near}: got {name}, which {fitting[0]} and {fitting[1]} may be; keep one of them")
         return fitting[0] if fitting else None
 
 
 def picture_files(root: Path) -> list[Path]:
-    """Pictures at any depth, in order of their paths."""
+    """Pictures at any depth: folder by folder, in a folder by their names, numbers by their value."""
     found = [Path(parent, name) for parent, _, names in os.walk(root, followlinks=True) for name in names]
-    return sorted(path for path in found if path.suffix.lower() in PICTURE_SUFFIXES)
+    pictures = [path for path in found if path.suffix.lower() in PICTURE_SUFFIXES]
+    return sorted(pictures, key=lambda path: (str(path.parent), in_order(path.name)))
 
 
-def split_of(parts: Sequence[str]) -> str | None:
-    """Which split a path's parts speak of, the last one first."""
-    for part in reversed(parts):
-        words = part.lower().replace(".", "_").replace("-", "_").split("_")
-        for split, names in SPLITS.items():
-            if any(word.startswith(name) and word.rstrip("0123456789") in names for word in words for name in names):
-                return split
-    return None
+def in_order(name: str) -> list[tuple[int, str]]:
+    """Key that sorts names with numbers in them by these: 9 before 10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def split_of(path: Path, root: Path) -> str | None:
+    """Which split a file's folders speak of, the innermost first; or a word of its own name, if it is no picture."""
+    inner = path.relative_to(root)
+    for part in reversed(inner.parts[:-1]):
+        if (split := split_called(part)) is not None:
+            return split
+    if inner.suffix.lower() in PICTURE_SUFFIXES:
+        return None
+    words = re.split(r"[\W_]+", inner.stem)
+    splits = {split for word in words if (split := split_called(word.rstrip("0123456789"))) is not None}
+    return splits.pop() if len(splits) == 1 else None
 
 
 def with_background(categories: Mapping[int, str]) -> tuple[tuple[str, ...], tuple[int, ...], dict[int, int]]:
@@ -103,10 +146,18 @@ def with_background(categories: Mapping[int, str]) -> tuple[tuple[str, ...], tup
         categories: number to name.
 
     Returns:
-        (names, ids, class of each category). A category that is called background is that.
+        (names, ids, class of each category). A category that is called background is that; of several that are called
+        the same, each says its number; ids are the categories' numbers where 0 is free and a label image holds them,
+        else empty.
     """
     named = {number: name for number, name in categories.items() if name.lower() != BACKGROUND}
     order = sorted(named)
-    ids = (0, *order) if 0 not in named else tuple(range(len(order) + 1))
+    known = [named[number] for number in order]
+    titles = [name if known.count(name) == 1 else f"{name} ({n})" for n, name in zip(order, known, strict=True)]
+    ids = (0, *order) if all(0 < number < IGNORE for number in order) else ()
     classes = {number: order.index(number) + 1 if number in named else 0 for number in categories}
-    return (BACKGROUND, *(named[number] for number in order)), ids, classes
+    return (BACKGROUND, *titles), ids, classes
+
+
+def _loose(name: str) -> str:
+    return name.replace(" ", "_")  # As Label Studio names uploads.

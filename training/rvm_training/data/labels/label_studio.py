@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ def is_label_studio(content: Any) -> bool:
 
 
 def read_label_studio(files: Mapping[Path, Any], root: Path) -> Labelled:
-    """Read exports; of a task with several annotations the first that was not cancelled counts.
+    """Read exports; of a task with several annotations the first with a region counts, cancelled ones do not.
 
     Args:
         files: path and content of each.
@@ -36,39 +37,47 @@ def read_label_studio(files: Mapping[Path, Any], root: Path) -> Labelled:
     Raises:
         ValueError: a file is malformed.
     """
-    tasks = [(path, task) for path, content in files.items() for task in content]
+    left_out = Counter[str]()
     try:
-        names = sorted({_name(each) for _, task in tasks for each in _results(task)[0]})
+        tasks = [(path, task, _regions(task, left_out)) for path, content in files.items() for task in content]
+        names = sorted({_name(each) for _, _, regions in tasks for each in regions})
         numbered = dict(enumerate(names, start=1))
         titles, ids, classes = with_background(numbered)
         numbers = {name: classes[number] for number, name in numbered.items()}
         finder = Pictures(root)
-        pictures, left_out = [], 0
-        for path, task in tasks:
-            results, others = _results(task)
+        pictures = []
+        for path, task, regions in tasks:
             found = _find(task, finder, path.parent)
-            left_out += others
-            if found is None or not results:
-                left_out += 1
+            if found is None or not regions:
+                left_out["pictures not found" if found is None else "pictures without a region"] += 1
                 continue
-            shapes = [(numbers[_name(each)], each["type"], each["value"]) for each in results]
-            split = split_of(path.relative_to(root).parts) or split_of(found.relative_to(root).parts[:-1])
-            pictures.append(Picture(found, partial(_painted, shapes), split))
-    except (KeyError, TypeError, IndexError) as error:
+            shapes = [(numbers[_name(each)], str(each["type"]), each["value"]) for each in regions]
+            split = split_of(path, root) or split_of(found, root)
+            pictures.append(Picture(found, path, partial(_painted, shapes), split, _size(regions[0])))
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(f"{root}: its export of Label Studio is malformed ({error!r})") from error
-    return Labelled(titles, tuple(pictures), ids, left_out=left_out)
+    return Labelled(titles, tuple(pictures), ids, left_out=+left_out)
 
 
-def _results(task: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], int]:
-    """Regions of a task, and how many marks are none."""
-    done = [each for each in task["annotations"] if not each.get("was_cancelled")]
-    marks = done[0]["result"] if done else []
-    regions = [each for each in marks if each.get("type") in REGIONS and each["value"].get(each["type"])]
-    return regions, len(marks) - len(regions)
+def _regions(task: Mapping[str, Any], left_out: Counter[str]) -> list[Mapping[str, Any]]:
+    """Marks of a task that are regions."""
+    regions: list[Mapping[str, Any]] = []
+    for each in task["annotations"]:
+        marks = each.get("result") or []
+        mine = [mark for mark in marks if mark.get("type") in REGIONS and mark["value"].get(mark["type"])]
+        if mine and not regions and not each.get("was_cancelled"):
+            regions = mine
+            left_out["marks without a region"] += len(marks) - len(mine)
+    return regions
 
 
 def _name(result: Mapping[str, Any]) -> str:
     return str(result["value"][result["type"]][0])
+
+
+def _size(result: Mapping[str, Any]) -> tuple[int, int] | None:
+    height, width = result.get("original_height"), result.get("original_width")
+    return None if height is None or width is None else (int(height), int(width))
 
 
 def _find(task: Mapping[str, Any], finder: Pictures, near: Path) -> Path | None:

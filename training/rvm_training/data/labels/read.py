@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from rvm_training.data.labels.masks import FOLDERS, read_masks
 
 EXPECTED = (
     f"pictures and masks of the same names in two folders ({', '.join('/ and '.join(each) for each in FOLDERS)}), or "
-    "pictures beside an export: JSON of COCO or Label Studio, XML of CVAT"
+    "pictures beside an export: JSON of COCO or Label Studio (not JSON-MIN), XML of CVAT"
 )
 
 
@@ -23,15 +22,25 @@ def read_labelled(root: Path) -> Labelled:
     """Read a folder of pictures whose pixels have classes.
 
     Raises:
-        ValueError: it is none, or malformed.
+        ValueError: it is none, malformed, or two files label one picture.
         OSError: a file cannot be read.
     """
     if not root.is_dir():
         raise FileNotFoundError(f"segmentation: no folder at {root}; unpack the export and give its folder")
-    contents = _json(root)
+    coco: dict[Path, Any] = {}
+    studio: dict[Path, Any] = {}
+    unreadable = []
+    for path in sorted(root.rglob("*.json")):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8-sig"))
+        except ValueError as error:
+            unreadable.append(f"{path} is no JSON ({error})")
+            continue
+        if is_coco(content):
+            coco[path] = content
+        elif is_label_studio(content):
+            studio[path] = content
     annotations = [path for path in sorted(root.rglob("*.xml")) if "<annotations" in _beginning(path)]
-    coco = {path: content for path, content in contents.items() if is_coco(content)}
-    studio = {path: content for path, content in contents.items() if is_label_studio(content)}
     formats = {"COCO": coco, "Label Studio": studio, "CVAT": annotations}
     there = [name for name, files in formats.items() if files]
     if len(there) > 1:
@@ -45,18 +54,15 @@ def read_labelled(root: Path) -> Labelled:
     else:
         found = read_masks(root)
     if found is None or not found.pictures:
-        raise ValueError(f"{root}: got no labelled picture, expected {EXPECTED}")
+        left_out = [f"{count} {what}" for what, count in (found.left_out if found else {}).items()]
+        got = "; ".join(["no labelled picture", *there, *left_out, *unreadable])
+        raise ValueError(f"{root}: got {got}; expected {EXPECTED}")
+    seen: dict[Path, Path] = {}
+    for picture in found.pictures:
+        if picture.path in seen:
+            raise ValueError(f"{picture.path}: got labels in {seen[picture.path]} and {picture.source}, expected one")
+        seen[picture.path] = picture.source
     return found
-
-
-def _json(root: Path) -> Mapping[Path, Any]:
-    contents = {}
-    for path in sorted(root.rglob("*.json")):
-        try:
-            contents[path] = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            continue  # Some other file; one that should have been an export is missed by the caller.
-    return contents
 
 
 def _beginning(path: Path) -> str:
