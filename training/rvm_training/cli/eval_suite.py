@@ -6,6 +6,7 @@ Each step is a command of its own, printed as one would type it.
 from __future__ import annotations
 
 import argparse
+import itertools
 import shlex
 import time
 from collections.abc import Sequence
@@ -59,6 +60,7 @@ def steps(model: str, device: str, out: Path, *, quick: bool) -> list[list[str]]
     made = ["--videos", videos, "--frames", frames, "--size", wide, "--clip-frames", "8", "--clips", *labelled]
     one, common = ["--model", model], ["--device", device, "--out", str(out)]
     beside, several = ["--model", model, "pixels"], ["--model", model, f"still:{model}", "pixels"]
+    harder = ["--only", "scene-00", "--strengths", "0", "3"]
     evaluations = [
         ["data", str(data), *made],
         ["davis", str(data / "davis"), "--size", wide, *several, *common],
@@ -66,18 +68,15 @@ def steps(model: str, device: str, out: Path, *, quick: bool) -> list[list[str]]
         ["vip", str(data / "vip"), "--size", wide, *several, *common],
         ["horizon", str(data / "davis"), "--size", wide, "--frames", *horizons, *several, *common],
         ["noise-square", "--size", square, *clips, *beside, *common],
-        ["robustness", str(data / "davis"), "--size", wide, "--strengths", "0", "3", *beside, *common],
+        ["robustness", str(data / "davis"), "--size", wide, *harder, *beside, *common],
         ["retrieval", str(data / "classification"), "--size", small, *several, *common],
         ["videos", "--size", square, "--frames", frames, *scenes, *one, *common],
         ["reconstruction", "--size", square, *scenes, "--deltas", "4", "8", *one, *common],
         ["cost", "--size", square, "--counts", "2", "4", "8", "--rounds", "1", *one, *common],
     ]  # fmt: skip
-    fit = (
-        ["--steps", "2", "--warmup-steps", "1"]
-        if quick
-        else ["--steps", "300", "--warmup-steps", "50", "--batch", "16"]
-    )
-    fit += ["--validate-every", "2" if quick else "100", "--seeds", "1", "--lr", "2e-3"]
+    counts = ("2", "1", "2", "16") if quick else ("300", "50", "100", "8")
+    names = ("--steps", "--warmup-steps", "--validate-every", "--batch")
+    fit = [*itertools.chain(*zip(names, counts, strict=True)), "--seeds", "1", "--lr", "2e-3"]
     width = ["--width", "16", "--heads", "2"] if quick else ["--width", "192", "--heads", "4"]
     readouts = [
         [task, str(data / task), "--size", small, *fit, *beside, "--cache", str(out / "cache"), *common]
