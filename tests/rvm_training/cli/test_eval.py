@@ -53,7 +53,7 @@ def test_models_are_evaluated_and_compared(data, tiny_model, tmp_path, capsys):
     assert [line.split(" | ")[0] for line in text.splitlines()[2:]] == ["| ours", "| pixels"]
     assert (tmp_path / "table" / "table.png").stat().st_size > 5000
     saved = json.loads((tmp_path / "davis-2017_ours.json").read_text())
-    assert saved["data"] == "davis val"
+    assert saved["data"] == "davis val (made)"
     assert f"J&F-Mean            {saved['metrics']['J&F-Mean']:.4g}" in printed
 
 

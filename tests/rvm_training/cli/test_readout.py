@@ -30,7 +30,7 @@ def test_a_readout_is_trained_on_clips_that_are_made(words, tmp_path, capsys):
     words += ATTENTIVE
     assert main(["readout", "classification", "synthetic", *words, "--lr", "1e-3", "1e-2"]) == 0
     saved = json.loads((tmp_path / "out" / "classification_tiny.json").read_text())
-    assert saved["data"] == "synthetic"
+    assert saved["data"] == "classification (made)"
     assert saved["settings"]["lr"] in (1e-3, 1e-2)
     assert (saved["settings"]["train clips"], saved["settings"]["val clips"], saved["settings"]["width"]) == (16, 8, 16)
     assert len(saved["parts"]) == 2
@@ -56,7 +56,7 @@ def test_a_head_for_the_node_is_written(words, tmp_path, capsys, tiny_model):
     head = load_readout(path)
     head.check_engine(engine.info)
     assert head.labels.names == ("wall", "floor", "thing")
-    assert (head.image_size, head.head.config.hidden, head.trained_on) == ((32, 48), 8, "synthetic")
+    assert (head.image_size, head.head.config.hidden, head.trained_on) == ((32, 48), 8, "segmentation (made)")
     features, _ = engine.step(torch.zeros(1, 32, 48, 3, dtype=torch.uint8), engine.init_state(1))
     assert head(features[0, 1:].unflatten(0, (2, 3))).shape == (2, 3, 3)
     # What the node cannot run gets no head.

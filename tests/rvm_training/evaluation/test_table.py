@@ -49,6 +49,18 @@ def test_a_model_that_lacks_a_task_has_no_average():
     assert "| a |  | **30.0** |  |" in table.markdown()
 
 
+def test_figures_on_data_that_were_made_say_so():
+    table = tabulate([result("vip", "a", 0.3, "vip val (made)"), result("jhmdb", "a", 30.0, "jhmdb val")])
+    assert table.columns[:2] == ("JHMDB PCK@0.1", "VIP mIoU (made)")
+
+
+def test_a_task_in_which_all_have_nothing_does_not_count():
+    table = tabulate([result("vip", "a", 0.3), result("points", "a", 0.0), result("points", "b", 0.0)])
+    assert dict(table.rows)["a"][-1] == 100
+    alone = tabulate([result("points", "a", 0.0), result("vip", "a", 0.0)])
+    assert math.isnan(dict(alone.rows)["a"][-1])
+
+
 def test_results_that_cannot_stand_in_one_table_are_refused():
     with pytest.raises(ValueError, match="got two results of a in vip"):
         tabulate([result("vip", "a", 0.3), result("vip", "a", 0.4)])

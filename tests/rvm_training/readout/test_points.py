@@ -11,6 +11,7 @@ from PIL import Image
 
 from rvm_training.data.point_tracks import tapvid_file, tracked_videos
 from rvm_training.offline.encoding import write_video
+from rvm_training.readout.cache import cache_features
 from rvm_training.readout.points import QUERIES, PointHead, Points
 from rvm_training.readout.task import ClipSettings, collate
 
@@ -67,6 +68,7 @@ class Evil:
         (pickle.dumps({"a": Evil()}), r"it asks for builtins.print, and only arrays are read"),
         (b"nothing", "cannot be read as a file of TAP-Vid"),
         (pickle.dumps([{"video": 1}]), "expected video, points and occluded"),
+        (pickle.dumps(one()), "expected video, points and occluded"),
         (
             pickle.dumps([one() | {"occluded": np.zeros((3, 7), bool)}]),
             r"points \(3, 8, 2\) and occluded \(3, 7\) of 8",
@@ -120,6 +122,14 @@ def test_a_point_is_given_where_it_is_seen_first(tmp_path):
     np.testing.assert_array_equal(targets["points"][1], clip["points"][1])
     np.testing.assert_array_equal(targets["points"][0, 2:], clip["points"][0, 2:])
     assert (targets["points"][0, :2] == 0).all()  # Not to be seen: whatever the file has there.
+
+
+def test_videos_shorter_than_a_clip_are_counted(root, centres, tmp_path):
+    task = Points(root, ClipSettings(8, (32, 32), stride=2))
+    assert not task.samples("val")
+    assert task.remarks() == ["40 videos are shorter than a clip and left out"]
+    with pytest.raises(ValueError, match="got no clip in val, expected some of videos of at least 15 frames"):
+        cache_features(centres, task, "val", [], tmp_path)
 
 
 def test_every_eighth_of_the_clip_has_a_query_of_its_own():

@@ -65,16 +65,35 @@ def test_pictures_that_are_no_frames_are_held_out_one_by_one(tmp_path, drives):
     assert len(task.samples("train")) + len(task.samples("val")) == 10
 
 
+def keys(root):
+    return [sample.key for sample in Segmentation(root, CLIPS, context="video").samples("val")]
+
+
 def test_other_labels_or_frames_before_are_other_clips(drives):
     root = drives(1)
-    before = [sample.key for sample in Segmentation(root, CLIPS, context="video").samples("val")]
-    assert [sample.key for sample in Segmentation(root, CLIPS, context="video").samples("val")] == before
+    first, second = before = keys(root)
+    assert keys(root) == before
     save_mask(root / "masks" / "0" / "8.png", np.ones((40, 48), np.uint8))
-    Image.fromarray(np.full((44, 48, 3), 7, np.uint8)).save(root / "images" / "0" / "7.png")
-    changed = [sample.key for sample in Segmentation(root, CLIPS, context="video").samples("val")]
-    assert all(one != other for one, other in zip(before, changed, strict=True))
+    changed, same = keys(root)
+    assert changed != first
+    assert same == second
+    Image.fromarray(np.full((44, 48, 3), 7, np.uint8)).save(root / "images" / "0" / "6.png")
+    again, same = keys(root)  # Shown before 8, and no more before 9.
+    assert again != changed
+    assert same == second
     (root / "labels.txt").write_text("left\nright\n")
-    assert Segmentation(root, CLIPS, context="video").samples("val")[0].key != changed[0]
+    named = keys(root)
+    assert not {again, second} & set(named)
+
+
+def test_of_a_dataset_with_pictures_to_train_on_alone_some_are_held_out(tmp_path, drives):
+    drives(1)
+    (tmp_path / "root").mkdir()
+    for part in ("images", "masks"):
+        (tmp_path / "root" / "train" / part).parent.mkdir(exist_ok=True)
+        (tmp_path / part / "0").rename(tmp_path / "root" / "train" / part)
+    task = Segmentation(tmp_path / "root", CLIPS)
+    assert shown(task, "val") == [[8] * 3, [9] * 3]
 
 
 def test_pictures_are_upright_as_they_were_labelled(drives):
@@ -110,7 +129,7 @@ def test_labels_are_those_of_the_nearest_pixels(clips):
 
 
 def test_a_folder_with_one_picture_has_nothing_held_out(drives):
-    with pytest.raises(ValueError, match="got no picture of val of 1, expected some of each"):
+    with pytest.raises(ValueError, match="got pictures of {'train': 1}, expected some of train and of val"):
         Segmentation(drives(1, frames=1), CLIPS)
 
 

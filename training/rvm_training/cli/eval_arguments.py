@@ -48,8 +48,12 @@ def add_davis(parser: argparse.ArgumentParser) -> None:
 
 
 def data_name(args: argparse.Namespace) -> str:
-    """What results call the data: the folder, and which of its videos."""
-    return f"{args.data.resolve().name} {', '.join(getattr(args, 'only', [])) or args.split}"
+    """What results call the data: the folder, which of its videos, and whether they were made here."""
+    from rvm_training.evaluation.result import MADE
+    from rvm_training.synthetic.made import is_made
+
+    name = f"{args.data.resolve().name} {', '.join(getattr(args, 'only', [])) or args.split}"
+    return name + (MADE if is_made(args.data) else "")
 
 
 def add_out(parser: argparse.ArgumentParser) -> None:

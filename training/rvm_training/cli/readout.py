@@ -41,9 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     )  # fmt: skip
     parser.add_argument("task", choices=TASKS)
     parser.add_argument("data", type=Path, help="the dataset's folder, or `synthetic`, which is made in --cache")
-    sizes = {
-        name: f"{rows}x{columns}" for name, (rows, columns) in ((n, each.protocol.size) for n, each in READOUTS.items())
-    }
+    sizes = {name: "x".join(map(str, each.protocol.size)) for name, each in READOUTS.items()}
     add_models(parser, size_help=f"of the frames (default: {_each(sizes)})")
     _add_clips(parser)
     _add_fit(parser)
@@ -56,9 +54,9 @@ def main(arguments: Sequence[str]) -> int:
     # Its tips and its list of what the machine lacks say nothing of the readout.
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     task, data = _task(args)
+    samples = {split: task.samples(split) for split in ("train", "val")}
     for line in task.remarks():
         print(line)
-    samples = {split: task.samples(split) for split in ("train", "val")}
     for model in models(args, task.clips.size):
         result, fits = _run(model, task, samples, data, settings, args)
         announce(result, args.out)
@@ -128,6 +126,7 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
 
 def _task(args: argparse.Namespace) -> tuple[Task, str]:
     """The task, and what to call its data."""
+    from rvm_training.evaluation.result import MADE
     from rvm_training.readout.choose import READOUTS, options
     from rvm_training.readout.task import ClipSettings
     from rvm_training.synthetic.clips_config import ClipsConfig
@@ -142,12 +141,12 @@ def _task(args: argparse.Namespace) -> tuple[Task, str]:
         takes = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(known | options(args.task)))
         raise ValueError(f"{args.task}: got --{unknown[0].replace('_', '-')}, expected only {takes}")
     clips = ClipSettings(**{**asdict(task.protocol), **{name: given.pop(name) for name in known & given.keys()}})
-    root, data = args.data, args.data.resolve().name
+    root = args.data
     if str(root) == SYNTHETIC:
-        root, data = args.cache / SYNTHETIC / args.task, SYNTHETIC
+        root = args.cache / SYNTHETIC / args.task
         if not is_made(root):
             make(root, partial(CLIP_WRITERS[args.task], config=ClipsConfig()))
-    return task(root, clips, **given), data
+    return task(root, clips, **given), root.resolve().name + (MADE if is_made(root) else "")
 
 
 def _run(

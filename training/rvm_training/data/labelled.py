@@ -10,6 +10,7 @@ from typing import Any
 
 from rvm_training.data.layouts import videos_below
 from rvm_training.data.splits import split_called
+from rvm_training.data.walk import files_below
 
 MAX_MISSING = 0.1
 """Share of listed videos that may be missing: more is a download that is not whole."""
@@ -36,7 +37,7 @@ def labelled_videos(root: Path) -> LabelledVideos:
     if not root.is_dir():
         raise FileNotFoundError(f"classification: no folder at {root}")
     try:
-        found = _something(root) if any(root.rglob("labels.json")) else _kinetics(root)
+        found = _something(root) if "labels.json" in {path.name for path in files_below(root)} else _kinetics(root)
     except (AttributeError, TypeError, KeyError) as error:
         raise ValueError(
             f"{root}: its labels.json maps no classes to numbers, or its lists have no id and template ({error!r})"
@@ -52,14 +53,15 @@ def labelled_videos(root: Path) -> LabelledVideos:
 
 def _something(root: Path) -> LabelledVideos:
     videos = {path.stem: path for path in sorted(videos_below(root))}
-    numbers = {name: int(index) for name, index in _json(next(iter(sorted(root.rglob("labels.json"))))).items()}
+    labels = min(path for path in files_below(root) if path.name == "labels.json")
+    numbers = {name: int(index) for name, index in _json(labels).items()}
     classes = tuple(sorted(numbers, key=numbers.__getitem__))
     if sorted(numbers.values()) != list(range(len(classes))):
         raise ValueError(f"{root}: got classes {sorted(numbers.values())} in labels.json, expected 0, 1, 2, ...")
     found: dict[str, tuple[tuple[Path, int], ...]] = {}
     listed = 0
     for split, word in (("train", "train"), ("val", "validation")):
-        files = sorted(root.rglob(f"*{word}.json"))
+        files = sorted(path for path in files_below(root) if path.name.endswith(f"{word}.json"))
         items = _json(files[0]) if files else []
         # "Moving [something] up" of a clip is the class "Moving something up".
         named = [(str(item["id"]), str(item["template"]).replace("[", "").replace("]", "")) for item in items]

@@ -8,10 +8,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from rvm_training.data.walk import files_below
 
 VIDEO_SUFFIXES = frozenset((".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v"))
 
@@ -70,11 +71,9 @@ def hashed_splits(keys: Iterable[str], val_share: float) -> dict[str, str]:
 
 def videos_below(folder: Path) -> Iterator[Path]:
     """Videos of a folder at any depth."""
-    # Links are followed: large datasets are often put together of them.
-    for parent, _, names in os.walk(folder, followlinks=True):
-        for name in names:
-            if Path(name).suffix.lower() in VIDEO_SUFFIXES:
-                yield Path(parent, name)
+    for path in files_below(folder):
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            yield path
 
 
 def _folder(folder: Path, val_share: float) -> Iterator[Found]:

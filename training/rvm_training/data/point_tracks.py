@@ -18,6 +18,7 @@ from PIL import Image
 from rvm_training.data.layouts import videos_below
 from rvm_training.data.splits import SPLITS, split_called
 from rvm_training.data.video import probe, read_frames
+from rvm_training.data.walk import files_below
 
 U8 = npt.NDArray[np.uint8]
 EXPECTED = (
@@ -85,7 +86,7 @@ def tapvid_file(path: Path) -> Iterator[TrackedVideo]:
     for name, each in _content(path):
         try:
             video, points, occluded = each["video"], np.asarray(each["points"]), np.asarray(each["occluded"])
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"{path}: got {str(each)[:60]}, expected video, points and occluded") from error
         if points.shape != (*occluded.shape, 2) or occluded.ndim != 2 or occluded.shape[1] != len(video):
             raise ValueError(
@@ -138,7 +139,7 @@ def _perception_test(root: Path) -> dict[str, tuple[TrackedVideo, ...]]:
     videos = {path.stem: path for path in videos_below(root)}
     found: dict[str, list[TrackedVideo]] = {"train": [], "val": []}
     seen = set()
-    for path in sorted(root.rglob("*.json")):
+    for path in sorted(path for path in files_below(root) if path.suffix == ".json"):
         try:
             entries = json.loads(path.read_text(encoding="utf-8"))
             tracked = [each for each in entries.values() if each.get("point_tracking")]

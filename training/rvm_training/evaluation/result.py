@@ -10,6 +10,8 @@ from typing import Any
 
 from rvm_training.evaluation.models.base import ModelInfo
 
+MADE = " (made)"
+"""Ends the name of data that were made here, so that their figures are not taken for those of the dataset."""
 SCHEMA = 1
 """Of the file; a file of another one is refused."""
 

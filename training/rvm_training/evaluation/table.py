@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rvm_training.evaluation.result import Result
+from rvm_training.evaluation.result import MADE, Result
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def tabulate(results: Sequence[Result]) -> Table:
     protocols = [protocol for protocol in HEADLINES if protocol in data]
     matrix = [[cells.get((model, protocol), math.nan) for protocol in protocols] for model in models]
     lower = [HEADLINES[protocol].lower_is_better for protocol in protocols]
-    columns = [HEADLINES[protocol].title for protocol in protocols]
+    columns = [HEADLINES[each].title + (MADE if data[each].endswith(MADE) else "") for each in protocols]
     best = [_best([row[index] for row in matrix], lower[index]) for index in range(len(protocols))]
     if len(protocols) > 1:
         for row in matrix:
@@ -117,9 +117,12 @@ def _best(values: Sequence[float], lower_is_better: bool) -> int:
 
 
 def _normalised(row: Sequence[float], best: Sequence[float], lower: Sequence[bool]) -> float:
-    """Mean share of the best, in percent; NaN for a model that lacks a task: it would be compared on other tasks."""
-    shares = [_share(*each) for each in zip(row, best, lower, strict=True)]
-    return 100 * sum(shares) / len(shares)
+    """Mean share of the best, in percent; NaN for a model that lacks a task: it would be compared on other tasks.
+
+    Tasks whose best figure is 0 count for no model.
+    """
+    shares = [_share(*each) for each in zip(row, best, lower, strict=True) if each[1] != 0]
+    return 100 * sum(shares) / len(shares) if shares else math.nan
 
 
 def _share(value: float, best: float, lower_is_better: bool) -> float:

@@ -72,7 +72,7 @@ class Boxes(Task):
         samples = []
         for segment in self._found[split]:
             height, width = read_images(segment, segment.times[:1])[0].shape[:2]
-            for window in self.clips.windows(len(segment.times)):
+            for window in self.windows(len(segment.times)):
                 times = [segment.times[index] for index in window]
                 boxes = [box / [width, height, width, height] for box in read_boxes(segment, times).values()]
                 followed = [box for box in boxes if (box[0, 2:] - box[0, :2]).prod() >= SMALLEST]  # NaN is not.

@@ -60,6 +60,9 @@ def cache_features(
         ValueError: the task's settings make no head, no clip, two of one name, or more unusable ones than a tenth.
         OSError: the cache cannot be written.
     """
+    if not samples:
+        why = f" of videos of at least {task.clips.span} frames; smaller frames or stride?" if task.windowed else ""
+        raise ValueError(f"{task.name}: got no clip in {split}, expected some{why}")
     if len({sample.key for sample in samples}) != len(samples):
         raise ValueError(f"{task.name}: got clips of the same name in {split}, expected each once")
     task.head(1, (1, 1))  # What it refuses is told before hours of features.

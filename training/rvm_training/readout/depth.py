@@ -79,7 +79,7 @@ class Depth(Task):
         """Windows of the scans of a split."""
         samples = []
         for video in self._found.videos[split]:
-            for window in self.clips.windows(len(video.numbers)):
+            for window in self.windows(len(video.numbers)):
                 pairs = [video.frame(index) for index in window]
                 key = clip_key(video.folder.name, (path for pair in pairs for path in pair))
                 samples.append(Sample(key, partial(self._read, video, window)))

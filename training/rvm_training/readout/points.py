@@ -99,7 +99,7 @@ class Points(Task):
         """Windows of the videos of a split, those in which a point is seen before the last frame."""
         samples = []
         for video in self._found[split]:
-            for window in self.clips.windows(video.points.shape[1]):
+            for window in self.windows(video.points.shape[1]):
                 if video.visible[:, window[:-1]].any():
                     key = clip_key(video.name, video.files, window)
                     samples.append(Sample(key, partial(self._read, video, window)))

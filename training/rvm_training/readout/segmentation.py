@@ -81,15 +81,16 @@ class Segmentation(Task):
             raise ValueError(f"{root}: got the classes {list(found.names)}, expected two or more")
         self.labels = ReadoutLabels(found.names, found.colours, found.ids)
         self._context, self._hidden = context, hidden
-        self._before = _before(root) if context == "video" else {}
+        self._before = _before(root, clips.frames - 1) if context == "video" else {}
         self._splits = _divided(found.pictures, root)
         for split in ("train", "val"):
             if split not in self._splits.values():
-                raise ValueError(f"{root}: got no picture of {split} of {len(self._splits)}, expected some of each")
+                got = {each: list(self._splits.values()).count(each) for each in set(self._splits.values())}
+                raise ValueError(f"{root}: got pictures of {got or 'no split'}, expected some of train and of val")
 
     def samples(self, split: str) -> Sequence[Sample]:
         """Labelled pictures of a split."""
-        said = self._found.names, self._found.ids
+        said = self._found.names, self._found.ids, self._found.colours
         return [
             Sample(
                 clip_key(picture.path.stem, [*self._shown(picture), picture.source], said),
@@ -150,7 +151,7 @@ class Segmentation(Task):
         splits = list(self._splits.values())
         used = ", ".join(f"{splits.count(split)} {split}" for split in dict.fromkeys(splits))
         left_out = [f"{count} {what} left out" for what, count in self._found.left_out.items()]
-        return [f"pictures: {used}; classes: {', '.join(self._found.names)}", *left_out]
+        return [*super().remarks(), f"pictures: {used}; classes: {', '.join(self._found.names)}", *left_out]
 
     def finish(self, folder: Path, fits: Sequence[Fitted], model: VideoModel, data: str) -> Sequence[str]:
         """Write the best of the trained heads as a file for the node, if the node runs the model."""
@@ -176,22 +177,27 @@ class Segmentation(Task):
 
     def _shown(self, picture: Picture) -> list[Path]:
         """What the encoder sees, the labelled picture last; at the beginning of a folder its first picture is held."""
-        before = [*self._before.get(picture.path, ()), picture.path][-self.clips.frames :]
+        before = [*self._before.get(picture.path, ()), picture.path]
         return [before[0]] * (self.clips.frames - len(before)) + before
 
 
 def _divided(pictures: Sequence[Picture], root: Path) -> dict[Path, str]:
     """Split of every picture: the dataset's, else of folders, of the end of frames, or of single pictures."""
     splits = {picture.path: picture.split for picture in pictures if picture.split is not None}
-    others = [path for path in picture_files(root) if path in {each.path for each in pictures} - splits.keys()]
-    folders = {path.parent: [each for each in others if each.parent == path.parent] for path in others}
+    if "val" not in splits.values():  # Of those to train on some are held out.
+        splits = {path: split for path, split in splits.items() if split != "train"}
+    undecided = {picture.path for picture in pictures} - splits.keys()
+    others = [path for path in picture_files(root) if path in undecided]
+    folders: dict[Path, list[Path]] = {}
+    for path in others:
+        folders.setdefault(path.parent, []).append(path)
     # Frames of one video are alike: they are not divided one by one.
     if len(folders) >= MANY_FOLDERS:
         chosen = hashed_splits((str(folder.relative_to(root)) for folder in folders), VAL_SHARE)
         return splits | {path: chosen[str(path.parent.relative_to(root))] for path in others}
     for mine in folders.values():
         if len({re.sub(r"\d+", "0", path.stem) for path in mine}) == 1:
-            first = round(len(mine) * (1 - VAL_SHARE))
+            first = min(round(len(mine) * (1 - VAL_SHARE)), max(len(mine) - 1, 1))
             splits |= {path: "val" if index >= first else "train" for index, path in enumerate(mine)}
         else:
             chosen = hashed_splits((str(path.relative_to(root)) for path in mine), VAL_SHARE)
@@ -199,13 +205,13 @@ def _divided(pictures: Sequence[Picture], root: Path) -> dict[Path, str]:
     return splits
 
 
-def _before(root: Path) -> dict[Path, tuple[Path, ...]]:
-    """The pictures before each in its folder, in order of their names."""
+def _before(root: Path, most: int) -> dict[Path, tuple[Path, ...]]:
+    """The last pictures before each in its folder, in order of their names."""
     folders: dict[Path, list[Path]] = {}
     before = {}
     for path in picture_files(root):
         folder = folders.setdefault(path.parent, [])
-        before[path] = tuple(folder[-64:])
+        before[path] = tuple(folder[max(len(folder) - most, 0) :])
         folder.append(path)
     return before
 

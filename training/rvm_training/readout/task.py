@@ -59,9 +59,14 @@ class ClipSettings:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected at least 1")
 
+    @property
+    def span(self) -> int:
+        """Frames of a video from a clip's first to its last."""
+        return (self.frames - 1) * self.stride + 1
+
     def windows(self, count: int) -> list[list[int]]:
         """Frames of the clips of a video of `count` frames: windows that do not overlap; none where it is shorter."""
-        span = (self.frames - 1) * self.stride + 1
+        span = self.span
         starts = np.arange(0, count - span + 1, span)
         if len(starts) > self.per_video:
             starts = starts[np.linspace(0, len(starts) - 1, self.per_video).round().astype(int)]
@@ -85,6 +90,13 @@ class Task(ABC):
 
     def __init__(self, clips: ClipSettings) -> None:
         self.clips = clips
+        self._too_short = 0
+
+    def windows(self, count: int) -> list[list[int]]:
+        """What `ClipSettings.windows` gives for a video; those that are too short are counted."""
+        windows = self.clips.windows(count)
+        self._too_short += not windows
+        return windows
 
     @abstractmethod
     def samples(self, split: str) -> Sequence[Sample]:
@@ -116,8 +128,8 @@ class Task(ABC):
         return {}
 
     def remarks(self) -> Sequence[str]:
-        """What people should know of the data before they wait for features."""
-        return ()
+        """What people should know of the data before they wait for features, once the samples are known."""
+        return [f"{self._too_short} videos are shorter than a clip and left out"] if self._too_short else []
 
     def finish(self, folder: Path, fits: Sequence[Fitted], model: VideoModel, data: str) -> Sequence[str]:
         """Write what the task leaves beside its result.

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from rvm_training.data.labels import read_labelled
+
 CATEGORIES = [{"id": 7, "name": "robot"}, {"id": 3, "name": "cup"}]
 
 
@@ -72,6 +74,44 @@ def test_what_gives_no_region_is_left_out_and_counted(tmp_path, pictures, labels
     }  # fmt: skip
 
 
+def test_of_pictures_of_one_name_that_of_the_files_split_is_meant(tmp_path, pictures, labels):
+    pictures("images/Train/frame_000000.png", "images/Validation/frame_000000.png")
+    for split, category in (("Train", 3), ("Validation", 7)):
+        marks = [mark(1, category, [BOX])]
+        instances(tmp_path / "annotations" / f"instances_{split}.json", [image(1, "frame_000000.png")], marks)
+    found, _ = labels()
+    assert [(picture.path.parent.name, picture.split) for picture in found.pictures] == [
+        ("Train", "train"), ("Validation", "val"),
+    ]  # fmt: skip
+
+
+def test_folders_of_label_studios_own_machine_do_not_matter(tmp_path, pictures, labels):
+    pictures("images/cb0618f6-a.png", "images/90fbb0c7-my_b_1.png")
+    names = "../../label-studio/data/media/upload/4/cb0618f6-a.png", "images\\1/90fbb0c7-my b (1).png"
+    marks = [mark(1, 3, [BOX]), mark(2, 3, [BOX])]
+    instances(tmp_path / "result.json", [image(1, names[0]), image(2, names[1])], marks)
+    found, _ = labels()
+    assert len(found.pictures) == 2
+
+
+def test_files_that_macos_puts_beside_pictures_are_none(tmp_path, pictures, labels):
+    pictures("a.png")
+    (tmp_path / "__MACOSX").mkdir()
+    for name in ("._a.png", "__MACOSX/a.png"):
+        (tmp_path / name).write_bytes(b"nothing")
+    instances(tmp_path / "i.json", [image(1, "a.png")], [mark(1, 3, [BOX])])
+    assert list(labels()[1]) == ["a.png"]
+
+
+def test_linked_folders_are_looked_through(tmp_path, pictures, labels):
+    pictures("elsewhere/set/a.png")
+    instances(tmp_path / "elsewhere" / "set" / "i.json", [image(1, "a.png")], [mark(1, 3, [BOX])])
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "train").symlink_to(tmp_path / "elsewhere" / "set")
+    (picture,) = read_labelled(tmp_path / "root").pictures
+    assert picture.split == "train"
+
+
 def test_pictures_of_another_folder_are_others(tmp_path, pictures, labels):
     pictures("two/a.png", "one/b.png")
     marks = [mark(1, 3, [BOX]), mark(2, 3, [BOX])]
@@ -130,7 +170,7 @@ def test_a_name_that_several_pictures_have_needs_its_folder(tmp_path, pictures, 
     found, _ = labels()
     assert found.pictures[0].path == tmp_path / "two" / "a.png"
     instances(tmp_path / "labels" / "i.json", [image(1, "a.png")], [mark(1, 3, [BOX])])
-    with pytest.raises(ValueError, match="may be; keep one of them"):
+    with pytest.raises(ValueError, match="may be, expected one; give the names their folders"):
         labels()
 
 
@@ -140,7 +180,10 @@ def test_malformed_files_are_told(tmp_path, pictures, labels):
     with pytest.raises(ValueError, match=r"i\.json: is malformed as instances of COCO \(KeyError\('category_id'\)"):
         labels()
     instances(tmp_path / "i.json", [image(1, "a.png")], [mark(1, 3, {"size": [4, 5], "counts": [0, 20]})])
-    with pytest.raises(ValueError, match="got a mask of 4x5, expected 20x30"):
+    with pytest.raises(ValueError, match=r"i\.json: its labels of a\.png: got a mask of 4x5, expected 20x30"):
+        labels()
+    instances(tmp_path / "i.json", [image(1, "a.png")], [mark(1, 3, [[[0, 0], [9, 9], [0, 9]]])])
+    with pytest.raises(ValueError, match="got a polygon of 3 numbers, expected x, y of three corners"):
         labels()
     instances(tmp_path / "i.json", [image(1, "a.png")], [mark(1, 3, {"size": [20, 30]})])
     with pytest.raises(ValueError, match=r"its labels of a\.png are malformed \(KeyError\('counts'\)"):

@@ -47,13 +47,32 @@ def test_tracks_of_videos_are_painted_where_they_are_inside(tmp_path, pictures, 
     assert found.left_out == {"pictures without a region": 1}
 
 
-def test_frames_that_are_counted_from_one_are_cvats_from_zero(tmp_path, pictures, labels):
-    pictures(*(f"images/frame_{number}.png" for number in range(1, 12)))
-    write(tmp_path, '<track label="cup"><polygon frame="9" outside="0" points="0,0;30,0;30,5;0,5"/></track>')
-    _, by_name = labels()
-    assert list(by_name) == ["frame_10.png"]
-    write(tmp_path, '<track label="cup"><polygon frame="11" outside="0" points="0,0;30,0;30,5;0,5"/></track>')
-    with pytest.raises(ValueError, match="got a mark on frame 11, expected one of the 11 pictures beside it"):
+SHAPE = '<polygon frame="{}" outside="0" points="0,0;30,0;30,5;0,5"/>'
+VIDEO = META.replace("</task>", "<original_size><width>30</width><height>20</height></original_size></task>")
+
+
+def track(*frames):
+    return f'<track label="cup">{"".join(SHAPE.format(frame) for frame in frames)}</track>'
+
+
+def test_frames_of_a_video_have_cvats_numbers_where_some_were_deleted(tmp_path, pictures, labels):
+    pictures(*(f"images/frame_{number:06d}.png" for number in (1, 2, 5)), "SegmentationClass/frame_000001.png")
+    write(tmp_path, track(2, 5), VIDEO)
+    assert list(labels()[1]) == ["frame_000002.png", "frame_000005.png"]
+    write(tmp_path, track(0), VIDEO)
+    with pytest.raises(ValueError, match="got a mark on frame 0, expected one of the 3 pictures beside it"):
+        labels()
+
+
+def test_pictures_of_tracks_are_counted_where_their_order_can_be_told(tmp_path, pictures, labels):
+    pictures(*(f"images/{number}.png" for number in (7, 8, 9)))
+    write(tmp_path, track(1), META.replace("<task>", "<task><size>3</size>"))
+    assert list(labels()[1]) == ["8.png"]
+    write(tmp_path, track(1), META.replace("<task>", "<task><size>4</size>"))
+    with pytest.raises(ValueError, match="got tracks over 4 pictures and 3 pictures beside it"):
+        labels()
+    pictures("images/10.png")  # After 9 by its number, and before 7 as text.
+    with pytest.raises(ValueError, match="in an order that can be told; export the task as `CVAT for images"):
         labels()
 
 

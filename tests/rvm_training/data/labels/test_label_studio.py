@@ -73,14 +73,23 @@ def test_pictures_are_found_by_what_their_address_ends_in(tmp_path, pictures, la
     assert list(by_name) == ["a.png"]
 
 
+def test_other_fields_of_a_task_name_no_picture(tmp_path, pictures, labels):
+    pictures("12.png", "13.png")
+    marked = task("/data/upload/1/0123abcd-13.png", [polygon("floor", HALF)])
+    marked["data"] = {"id": "12", **marked["data"]}
+    (tmp_path / "export.json").write_text(json.dumps([marked]))
+    assert list(labels()[1]) == ["13.png"]
+
+
 def test_tasks_that_nobody_marked_are_left_out(tmp_path, pictures, labels):
     pictures("a.png", "b.png", "c.png")
     marks = [polygon("floor", HALF)]
-    tasks = [task("a.png", marks), task("b.png", marks, was_cancelled=True), task("c.png", []), task("d.png", marks)]
+    box = {"type": "rectanglelabels", "value": {"rectanglelabels": ["cup"]}}
+    tasks = [task("a.png", marks), task("b.png", marks, was_cancelled=True), task("c.png", [box]), task("d.png", marks)]
     (tmp_path / "export.json").write_text(json.dumps(tasks))
     found, by_name = labels()
     assert list(by_name) == ["a.png"]
-    assert found.left_out == {"pictures without a region": 2, "pictures not found": 1}
+    assert found.left_out == {"pictures without a region": 2, "pictures not found": 1, "marks without a region": 1}
 
 
 def test_the_first_annotator_who_drew_counts(tmp_path, pictures, labels):

@@ -42,14 +42,15 @@ def test_black_and_white_masks_mark_with_white(tmp_path, pictures, labels, names
 
 
 def test_vocs_lists_are_the_splits(tmp_path, pictures, labels):
-    pictures("JPEGImages/a.jpg", "JPEGImages/b.jpg")
+    names = "a.rf.0b1c", "my b"
+    pictures(*(f"JPEGImages/{name}.jpg" for name in names))
     (tmp_path / "SegmentationClass").mkdir()
-    for name in "ab":
+    for name in names:
         save_mask(tmp_path / "SegmentationClass" / f"{name}.png", half(1))
     lists = tmp_path / "ImageSets" / "Segmentation"
     lists.mkdir(parents=True)
-    (lists / "train.txt").write_text("b\n")
-    (lists / "val.txt").write_text("a\n")
+    (lists / "train.txt").write_text('"my b"\n')
+    (lists / "val.txt").write_text("a.rf.0b1c\n")
     found, _ = labels()
     assert [picture.split for picture in found.pictures] == ["val", "train"]
 

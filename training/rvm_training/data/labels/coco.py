@@ -67,7 +67,7 @@ def _of_file(
             left_out["marks without a region"] += 1
     pictures = []
     for image in content["images"]:
-        found = finder.find(str(image["file_name"]), path.parent)
+        found = finder.find(str(image["file_name"]), path.parent, split=split_of(path, root))
         # The small ones last: they would be hidden otherwise.
         shapes = sorted(marks.get(image["id"], []), key=lambda mark: -mark[0])
         if found is None or not shapes:

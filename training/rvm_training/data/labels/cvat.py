@@ -88,7 +88,7 @@ def _of_images(
 def _of_tracks(
     path: Path, document: ElementTree.Element, numbers: Mapping[str, int], root: Path, left_out: Counter[str]
 ) -> list[Picture]:
-    """Pictures of a video: its frames as files, whose numbers are CVAT's where they begin as CVAT's do."""
+    """Pictures of `CVAT for video`, which numbers them and does not name them."""
     tracks = document.findall("track")
     if len(tasks := {track.get("task_id") for track in tracks}) > 1:
         raise ValueError(f"got tracks of {len(tasks)} tasks, expected those of one; export each task by itself")
@@ -100,13 +100,10 @@ def _of_tracks(
                 shapes.append((each, numbers[_attribute(track, "label")]))
     if not by_frame:
         return []
-    files = picture_files(path.parent)
-    start = int(document.findtext("meta/task/start_frame") or document.findtext("meta/job/start_frame") or 0)
-    named = {int(match[1]): file for file in files if (match := re.search(r"(\d+)$", file.stem))}
-    frames = named if len(named) == len(files) and min(named, default=-1) == start else dict(enumerate(files, start))
+    frames = _numbered(path, document)
     if missing := sorted(by_frame.keys() - frames.keys()):
         raise ValueError(
-            f"got a mark on frame {missing[0]}, expected one of the {len(files)} pictures beside it; export the task "
+            f"got a mark on frame {missing[0]}, expected one of the {len(frames)} pictures beside it; export the task "
             "with its images"
         )
     left_out["pictures without a region"] += len(frames) - len(by_frame)
@@ -117,6 +114,27 @@ def _of_tracks(
         )
         for number, shapes in by_frame.items()
     ]  # fmt: skip
+
+
+def _numbered(path: Path, document: ElementTree.Element) -> dict[int, Path]:
+    """The pictures of a task by CVAT's numbers.
+
+    Raises:
+        ValueError: they cannot be told.
+    """
+    folder = path.parent / "images"
+    files = picture_files(folder if folder.is_dir() else path.parent)
+    if _video_size(document) is not None:  # Of a video: CVAT names its frames by their numbers.
+        return {int(match[1]): file for file in files if (match := re.search(r"(\d+)$", file.stem))}
+    # Of pictures: their numbers are their places, and CVAT sorts names as text or by their numbers, as one chose.
+    size = document.findtext("meta/task/size") or document.findtext("meta/job/size")
+    by_text = sorted(files, key=lambda file: str(file.relative_to(path.parent)))
+    if by_text != files or (size is not None and int(size) != len(files)):
+        raise ValueError(
+            f"got tracks over {size or 'some'} pictures and {len(files)} pictures beside it, expected as many, in an "
+            "order that can be told; export the task as `CVAT for images 1.1`, which names them"
+        )
+    return dict(enumerate(files))
 
 
 def _video_size(document: ElementTree.Element) -> tuple[int, int] | None:

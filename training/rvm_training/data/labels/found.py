@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rvm_training.data.splits import split_called
+from rvm_training.data.walk import files_below
 
 IGNORE = 65535
 """In place of a class: pixels that do not count."""
@@ -55,6 +55,8 @@ class Picture:
             return self.paint(size)
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"{self.source}: its labels of {self.path.name} are malformed ({error!r})") from error
+        except ValueError as error:
+            raise ValueError(f"{self.source}: its labels of {self.path.name}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -81,43 +83,47 @@ class Pictures:
         for path in picture_files(root):
             self._by_stem.setdefault(_loose(path.stem), []).append(path)
 
-    def find(self, name: str, near: Path, *, folders: Sequence[str] = ()) -> Path | None:
+    def find(self, name: str, near: Path, *, folders: Sequence[str] = (), split: str | None = None) -> Path | None:
         """The picture of a name.
 
         Args:
             name: as the file of labels says it: with folders or without, with a suffix or without.
             near: folder of that file.
             folders: more folders, relative to that one, in which it is looked for first.
+            split: of that file; of several pictures of a name that of the same split is meant.
 
         Returns:
             The picture, or None where there is none.
 
         Raises:
-            ValueError: several have that name, and no folder tells them apart.
+            ValueError: several have that name, and neither folder nor split tells them apart.
         """
         path = PurePosixPath(name.replace("\\", "/"))
-        known = path.suffix.lower() in PICTURE_SUFFIXES
-        found = [
-            each
-            for each in self._by_stem.get(_loose(path.stem if known else path.name), [])
-            if not known or each.suffix.lower() == path.suffix.lower()
-        ]
-        stem = path.with_suffix("") if known else path
-        for folder in (*(near / each for each in folders), near, near / "images", self._root, self._root / "images"):
+        suffix = path.suffix.lower() if path.suffix.lower() in PICTURE_SUFFIXES else ""
+        stem = PurePosixPath(path.parent, stem_of(path.name))
+        found = [each for each in self._by_stem.get(_loose(stem.name), []) if suffix in ("", each.suffix.lower())]
+        places = [folder / stem for folder in (*(near / each for each in folders), near, near / "images", self._root)]
+        # What Label Studio writes before the name is a folder of its own machine.
+        for place in (*places, self._root / "images" / stem, near / "images" / stem.name, near / stem.name):
             for each in found:
-                if each.with_suffix("") == folder / stem:
+                if each.parent == place.parent and _loose(each.stem) == _loose(place.name):
                     return each
         parts = tuple(map(_loose, stem.parts))
         fitting = [each for each in found if tuple(map(_loose, each.with_suffix("").parts[-len(parts) :])) == parts]
         if len(fitting) > 1:
-            raise ValueError(f"{near}: got {name}, which {fitting[0]} and {fitting[1]} may be; keep one of them")
+            alike = [each for each in fitting if split is not None and split_of(each, self._root) == split]
+            if len(alike) != 1:
+                raise ValueError(
+                    f"{near}: got {name}, which {fitting[0]} and {fitting[1]} may be, expected one; give the names "
+                    "their folders, or keep only the pictures that are labelled"
+                )
+            return alike[0]
         return fitting[0] if fitting else None
 
 
 def picture_files(root: Path) -> list[Path]:
     """Pictures at any depth: folder by folder, in a folder by their names, numbers by their value."""
-    found = [Path(parent, name) for parent, _, names in os.walk(root, followlinks=True) for name in names]
-    pictures = [path for path in found if path.suffix.lower() in PICTURE_SUFFIXES]
+    pictures = [path for path in files_below(root) if path.suffix.lower() in PICTURE_SUFFIXES]
     return sorted(pictures, key=lambda path: (str(path.parent), in_order(path.name)))
 
 
@@ -159,5 +165,11 @@ def with_background(categories: Mapping[int, str]) -> tuple[tuple[str, ...], tup
     return (BACKGROUND, *titles), ids, classes
 
 
+def stem_of(name: str) -> str:
+    """A picture's name without its suffix; other dots stay."""
+    path = PurePosixPath(name)
+    return path.stem if path.suffix.lower() in PICTURE_SUFFIXES else path.name
+
+
 def _loose(name: str) -> str:
-    return name.replace(" ", "_")  # As Label Studio names uploads.
+    return re.sub(r"[^-\w.]", "", name.replace(" ", "_"))  # As Label Studio names uploads.

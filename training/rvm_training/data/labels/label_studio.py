@@ -12,7 +12,15 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 
-from rvm_training.data.labels.found import U16, Labelled, Picture, Pictures, split_of, with_background
+from rvm_training.data.labels.found import (
+    PICTURE_SUFFIXES,
+    U16,
+    Labelled,
+    Picture,
+    Pictures,
+    split_of,
+    with_background,
+)
 from rvm_training.data.labels.shapes import brush, polygons
 
 REGIONS = ("polygonlabels", "brushlabels")
@@ -63,11 +71,12 @@ def _regions(task: Mapping[str, Any], left_out: Counter[str]) -> list[Mapping[st
     """Marks of a task that are regions."""
     regions: list[Mapping[str, Any]] = []
     for each in task["annotations"]:
+        if each.get("was_cancelled"):
+            continue
         marks = each.get("result") or []
         mine = [mark for mark in marks if mark.get("type") in REGIONS and mark["value"].get(mark["type"])]
-        if mine and not regions and not each.get("was_cancelled"):
-            regions = mine
-            left_out["marks without a region"] += len(marks) - len(mine)
+        left_out["marks without a region"] += len(marks) - len(mine)
+        regions = regions or mine
     return regions
 
 
@@ -87,8 +96,10 @@ def _find(task: Mapping[str, Any], finder: Pictures, near: Path) -> Path | None:
             continue
         address = urlsplit(value)
         path = parse_qs(address.query).get("d", [unquote(address.path)])[0].lstrip("/")
+        if Path(path).suffix.lower() not in PICTURE_SUFFIXES:
+            continue  # Other fields of a task may be called like a picture.
         for name in (path, Path(path).name, re.sub(r"^[0-9a-f]{8}-", "", Path(path).name)):
-            if name and (found := finder.find(name, near)):
+            if found := finder.find(name, near):
                 return found
     return None
 

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from rvm_training.data.labels.found import IGNORE, U16, Labelled, Picture, picture_files, split_of
+from rvm_training.data.labels.found import IGNORE, U16, Labelled, Picture, picture_files, split_of, stem_of
 from rvm_training.data.splits import split_called
+from rvm_training.data.walk import files_below
 
 FOLDERS = (("images", "masks"), ("images", "labels"), ("images", "annotations"), ("JPEGImages", "SegmentationClass"),
            ("JPEGImages", "Annotations"))  # fmt: skip
@@ -84,14 +85,18 @@ def _key(path: Path, root: Path, folder: str) -> tuple[str, ...] | None:
 def _lists(root: Path) -> dict[str, str]:
     """Split of each picture that VOC's lists name: ImageSets/Segmentation/train.txt and its like."""
     splits: dict[str, str] = {}
-    for path in sorted(root.rglob("ImageSets/Segmentation/*.txt")):
-        if (split := split_called(path.stem)) is not None:
-            splits |= dict.fromkeys((Path(line).stem for line in path.read_text(encoding="utf-8").split()), split)
+    for path in sorted(files_below(root)):
+        if path.suffix == ".txt" and path.parts[-3:-1] == ("ImageSets", "Segmentation"):
+            split = split_called(path.stem)
+            names = [line.strip().strip("\"'") for line in path.read_text(encoding="utf-8-sig").splitlines()]
+            if split is not None:
+                splits |= {stem_of(name): split for name in names if name}
     return splits
 
 
 def _names(root: Path) -> tuple[tuple[str, ...], tuple[Colour, ...]]:
-    files = [path for name in NAMES for path in sorted(root.rglob(name))]
+    found = sorted(files_below(root))
+    files = [path for name in NAMES for path in found if path.name == name]
     if not files:
         return (), ()
     lines = [line.strip() for line in files[0].read_text(encoding="utf-8-sig").splitlines()]

@@ -11,6 +11,7 @@ from rvm_training.data.labels.cvat import read_cvat
 from rvm_training.data.labels.found import Labelled
 from rvm_training.data.labels.label_studio import is_label_studio, read_label_studio
 from rvm_training.data.labels.masks import FOLDERS, read_masks
+from rvm_training.data.walk import files_below
 
 EXPECTED = (
     f"pictures and masks of the same names in two folders ({', '.join('/ and '.join(each) for each in FOLDERS)}), or "
@@ -30,7 +31,8 @@ def read_labelled(root: Path) -> Labelled:
     coco: dict[Path, Any] = {}
     studio: dict[Path, Any] = {}
     unreadable = []
-    for path in sorted(root.rglob("*.json")):
+    files = sorted(files_below(root))
+    for path in (each for each in files if each.suffix.lower() == ".json"):
         try:
             content = json.loads(path.read_text(encoding="utf-8-sig"))
         except ValueError as error:
@@ -40,7 +42,7 @@ def read_labelled(root: Path) -> Labelled:
             coco[path] = content
         elif is_label_studio(content):
             studio[path] = content
-    annotations = [path for path in sorted(root.rglob("*.xml")) if "<annotations" in _beginning(path)]
+    annotations = [path for path in files if path.suffix.lower() == ".xml" and "<annotations" in _beginning(path)]
     formats = {"COCO": coco, "Label Studio": studio, "CVAT": annotations}
     there = [name for name, files in formats.items() if files]
     if len(there) > 1:

@@ -13,10 +13,15 @@ Mask = npt.NDArray[np.bool_]
 
 
 def polygons(rings: Sequence[Sequence[float]], size: tuple[int, int]) -> Mask:
-    """The union of polygons, each x, y, x, y, ... in pixels, as COCO rasters them: bool [H, W]."""
+    """The union of polygons, each x, y, x, y, ... in pixels, as COCO rasters them: bool [H, W].
+
+    Raises:
+        ValueError: none has three corners.
+    """
+    longest = max(map(len, rings), default=0)
     rings = [ring for ring in rings if len(ring) >= 6]
     if not rings:
-        return np.zeros(size, bool)
+        raise ValueError(f"got a polygon of {longest} numbers, expected x, y of three corners or more")
     return _decoded(coco_mask.merge(coco_mask.frPyObjects([list(map(float, ring)) for ring in rings], *size)), size)
 
 
