@@ -71,17 +71,17 @@ def plot_bars(path: Path, columns: Mapping[str, Mapping[str, float]], *, title: 
     Raises:
         OSError: it cannot be written.
     """
-    figure = Figure(figsize=INCHES, layout="constrained")
+    figure = Figure(figsize=(max(INCHES[0], 0.9 * len(columns)), INCHES[1]), layout="constrained")
     axes = figure.subplots()
     models = list(dict.fromkeys(model for values in columns.values() for model in values))
     width = 0.8 / max(1, len(models))
     for index, model in enumerate(models):
         places = [group + (index - (len(models) - 1) / 2) * width for group in range(len(columns))]
         axes.bar(places, [values.get(model, 0.0) for values in columns.values()], width, label=model)
-    axes.set_xticks(range(len(columns)), list(columns), rotation=20, ha="right")
+    axes.set_xticks(range(len(columns)), list(columns), rotation=30, ha="right", fontsize="small")
     axes.set(title=title)
     axes.grid(axis="y", alpha=0.3)
-    axes.legend(fontsize="small")
+    figure.legend(*axes.get_legend_handles_labels(), fontsize="small", loc="outside lower center", ncols=3)
     _save(figure, path)
 
 
