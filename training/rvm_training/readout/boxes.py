@@ -21,8 +21,8 @@ from rvm_training.evaluation.tracking_metrics import box_iou
 from rvm_training.readout.attentive import AttentiveConfig, AttentiveReadout, fourier
 from rvm_training.readout.task import Clip, ClipSettings, Sample, Task, clip_key
 
-BANDS = 16
-"""Frequencies of the code of a box."""
+BANDS = 4
+"""Frequencies of the code of a box. The paper does not say; the 16 of its points tell clips apart by heart here."""
 SMALLEST = 0.005
 """Share of the picture that a box must cover on the first frame to be followed, as in SAVi++."""
 
