@@ -21,10 +21,7 @@ PROTOCOLS: dict[str, tuple[str, str]] = {
     "report": ("rvm_training.cli.eval_report", "one HTML page of a folder of results"),
     "card": ("rvm_training.cli.eval_card", "a model card of weights, their results and what people say of them"),
     "suite": ("rvm_training.cli.eval_suite", "everything that needs no download, and one HTML page of it"),
-    "data": (
-        "rvm_training.cli.eval_data",
-        "small folders laid out as the datasets, made of synthetic scenes",
-    ),
+    "data": ("rvm_training.cli.eval_data", "small folders laid out as the datasets, made of synthetic scenes"),
 }
 """Protocol to (module with a `main(protocol, arguments) -> exit status`, what it does)."""
 

@@ -72,9 +72,10 @@ class Boxes(Task):
         samples = []
         for segment in self._found[split]:
             height, width = read_images(segment, segment.times[:1])[0].shape[:2]
+            tracks = [box / [width, height, width, height] for box in read_boxes(segment, segment.times).values()]
             for window in self.windows(len(segment.times)):
                 times = [segment.times[index] for index in window]
-                boxes = [box / [width, height, width, height] for box in read_boxes(segment, times).values()]
+                boxes = [track[window] for track in tracks]
                 followed = [box for box in boxes if (box[0, 2:] - box[0, :2]).prod() >= SMALLEST]  # NaN is not.
                 if followed:
                     key = clip_key(segment.boxes.stem, [segment.images, segment.boxes], times, SMALLEST)

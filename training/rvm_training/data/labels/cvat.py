@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from rvm_training.data.labels.found import U16, Labelled, Picture, Pictures, picture_files, split_of, with_background
+from rvm_training.data.labels.found import U16, Labelled, Picture, Pictures, named_classes, picture_files, split_of
 from rvm_training.data.labels.shapes import polygons, runs
 from rvm_training.data.splits import split_called
 
@@ -47,9 +47,7 @@ def read_cvat(files: Sequence[Path], root: Path) -> Labelled:
         if labels and mine.keys() != labels.keys():
             raise ValueError(f"{path}: got labels {sorted(mine)}, expected {sorted(labels)} as in {files[0]}")
         labels = labels or mine  # Another file may have them in another order.
-    numbered = dict(enumerate(labels, start=1))
-    names, ids, classes = with_background(numbered)
-    numbers = {name: classes[number] for number, name in numbered.items()}
+    names, ids, numbers = named_classes(list(labels))
     finder, left_out = Pictures(root), Counter[str]()
     pictures: list[Picture] = []
     for path, document in documents.items():

@@ -165,6 +165,13 @@ def with_background(categories: Mapping[int, str]) -> tuple[tuple[str, ...], tup
     return (BACKGROUND, *titles), ids, classes
 
 
+def named_classes(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[int, ...], dict[str, int]]:
+    """What `with_background` gives for labels that have names and no numbers: (names, ids, class of each label)."""
+    numbered = dict(enumerate(names, start=1))
+    titles, ids, classes = with_background(numbered)
+    return titles, ids, {name: classes[number] for number, name in numbered.items()}
+
+
 def stem_of(name: str) -> str:
     """A picture's name without its suffix; other dots stay."""
     path = PurePosixPath(name)

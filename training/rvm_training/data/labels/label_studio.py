@@ -18,8 +18,8 @@ from rvm_training.data.labels.found import (
     Labelled,
     Picture,
     Pictures,
+    named_classes,
     split_of,
-    with_background,
 )
 from rvm_training.data.labels.shapes import brush, polygons
 
@@ -49,9 +49,7 @@ def read_label_studio(files: Mapping[Path, Any], root: Path) -> Labelled:
     try:
         tasks = [(path, task, _regions(task, left_out)) for path, content in files.items() for task in content]
         names = sorted({_name(each) for _, _, regions in tasks for each in regions})
-        numbered = dict(enumerate(names, start=1))
-        titles, ids, classes = with_background(numbered)
-        numbers = {name: classes[number] for number, name in numbered.items()}
+        titles, ids, numbers = named_classes(names)
         finder = Pictures(root)
         pictures = []
         for path, task, regions in tasks:
