@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import zipfile
 import zlib
@@ -20,6 +21,8 @@ from rvm_model.rvm import RVM
 
 FORMAT = "rvm-checkpoint-1"
 """Value of the `format` entry in a safetensors file's metadata."""
+RELEASED_GRID = (16, 16)
+"""Patch rows and columns that the released models were trained at; their files do not say."""
 
 
 class CheckpointError(ValueError):
@@ -51,7 +54,7 @@ def load_checkpoint(
             f"checkpoint: no file at {path}; see `rvm weights download --help` for the released ones"
         )
     if path.suffix == ".npz":
-        config, tensors = _read_npz(path, grid or (16, 16))
+        config, tensors = _read_npz(path, grid or RELEASED_GRID)
     elif path.suffix == ".safetensors":
         config, tensors = _read_safetensors(path, grid)
     else:
@@ -106,6 +109,15 @@ def save_checkpoint(
     partial.replace(path)
 
 
+def read_config(path: Path) -> RVMConfig:
+    """The sizes of a network that `load_checkpoint` accepts; of a `.safetensors` without reading its arrays.
+
+    Raises:
+        CheckpointError: the file is no checkpoint.
+    """
+    return _read_npz(path, RELEASED_GRID)[0] if path.suffix == ".npz" else _stored_config(path, _metadata(path))
+
+
 def is_trained(path: Path) -> bool:
     """Whether a checkpoint that `load_checkpoint` accepts holds trained weights; a released `.npz` does.
 
@@ -114,11 +126,7 @@ def is_trained(path: Path) -> bool:
     """
     if path.suffix == ".npz":
         return True
-    try:
-        with safe_open(path, framework="pt") as file:
-            return (file.metadata() or {}).get("trained") == "true"
-    except SafetensorError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error}); expected .npz or .safetensors") from error
+    return _metadata(path).get("trained") == "true"
 
 
 def flax_arrays(model: RVM) -> dict[str, npt.NDArray[np.float32]]:
@@ -173,13 +181,9 @@ def _read_npz(path: Path, base_grid: tuple[int, int]) -> tuple[RVMConfig, dict[s
 
 def _read_safetensors(path: Path, base_grid: tuple[int, int] | None) -> tuple[RVMConfig, dict[str, torch.Tensor]]:
     metadata, stored = _open_safetensors(path)
-    try:
-        values = json.loads(metadata["config"])
-        if base_grid is not None:
-            values["base_grid"] = base_grid
-        config = RVMConfig.from_dict(values)
-    except (ValueError, TypeError) as error:
-        raise CheckpointError(f"{path}: the configuration in its metadata is not usable: {error}") from error
+    config = _stored_config(path, metadata)
+    if base_grid is not None:
+        config = dataclasses.replace(config, base_grid=base_grid)
     with torch.device("meta"):
         expected = {name: tuple(tensor.shape) for name, tensor in RVM(config).state_dict().items()}
     _check_names(path, {name: tuple(tensor.shape) for name, tensor in stored.items()}, expected)
@@ -188,17 +192,32 @@ def _read_safetensors(path: Path, base_grid: tuple[int, int] | None) -> tuple[RV
 
 
 def _open_safetensors(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    metadata = _metadata(path)
+    with safe_open(path, framework="pt") as file:
+        return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+
+
+def _metadata(path: Path) -> dict[str, str]:
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise CheckpointError(
-                    f"{path}: got format {metadata.get('format')!r} in the metadata, expected {FORMAT!r}; "
-                    "write it with save_checkpoint or `rvm weights convert`"
-                )
-            return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            metadata: dict[str, str] = file.metadata() or {}
     except SafetensorError as error:
-        raise CheckpointError(f"{path}: cannot be read as safetensors ({error}); copy it again") from error
+        raise CheckpointError(
+            f"{path}: cannot be read as safetensors ({error}); expected a whole .safetensors or .npz"
+        ) from error
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path}: got format {metadata.get('format')!r} in the metadata, expected {FORMAT!r}; "
+            "write it with save_checkpoint or `rvm weights convert`"
+        )
+    return metadata
+
+
+def _stored_config(path: Path, metadata: Mapping[str, str]) -> RVMConfig:
+    try:
+        return RVMConfig.from_dict(json.loads(metadata["config"]))
+    except (KeyError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path}: the configuration in its metadata is not usable: {error}") from error
 
 
 def _check_names(path: Path, got: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:

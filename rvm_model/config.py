@@ -79,6 +79,12 @@ class RVMConfig:
                 f"base_grid: got {self.base_grid!r}, expected two positive numbers of patches (rows, columns)"
             )
 
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels of the training resolution."""
+        rows, columns = self.base_grid
+        return rows * self.patch_size, columns * self.patch_size
+
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Patch rows and columns of an image of height x width pixels.
 

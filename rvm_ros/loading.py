@@ -51,7 +51,7 @@ def load(
         ValueError: the parameters do not fit each other, these weights, or this machine.
     """
     torch.set_num_threads(values["threads"] or THREADS)
-    by_size: dict[tuple[int, int], list[str]] = {}
+    by_size: dict[tuple[int, int] | None, list[str]] = {}
     for camera in cameras:
         # An exported engine has one size for all, whatever the parameters say; one that they ask for is compared below.
         size = _size(camera, values) if values["engine"] in BY_NAME else _size("", values)
@@ -136,7 +136,8 @@ def described(loaded: Loaded) -> str:
     )
 
 
-def _size(camera: str, values: Mapping[str, Any]) -> tuple[int, int]:
+def _size(camera: str, values: Mapping[str, Any]) -> tuple[int, int] | None:
+    """What the parameters ask for; None for the network's own size."""
     own = tuple(values.get(f"{camera}.image_size", ()))
     height, width = own if any(own) else values["image_size"]
-    return int(height), int(width)
+    return (int(height), int(width)) if height or width else None

@@ -67,9 +67,10 @@ PERCEPTION_PARAMETERS: tuple[ParameterSpec, ...] = (
     ),
     ParameterSpec(
         "image_size",
-        (256, 256),
-        "Height and width of the engine's input in pixels, multiples of 16",
-        16,
+        (0, 0),
+        "Height and width of the engine's input in pixels, multiples of the network's patch; 0, 0 takes the size that "
+        "the network was trained at",
+        0,
         4096,
         length=2,
     ),

@@ -28,7 +28,7 @@ from rvm_model.engines.pool import EnginePool
 from rvm_model.engines.torch_engine import TorchEngine
 from rvm_model.hashing import file_digest
 from rvm_model.inference import InferenceStep
-from rvm_model.weights import WeightsInfo, cache_dir, load_weights, weights_info
+from rvm_model.weights import WeightsInfo, cache_dir, load_weights, training_size, weights_info
 
 TORCH = "torch"
 CPU_KINDS: tuple[Kind, ...] = ("openvino", "onnx")
@@ -43,7 +43,7 @@ def choose_engine(
     choice: str,
     *,
     model: str,
-    size: tuple[int, int],
+    size: tuple[int, int] | None = None,
     device: str = "auto",
     threads: int = 0,
     cameras: int = 1,
@@ -58,7 +58,7 @@ def choose_engine(
             the cache; `tensorrt`, from the cache, in float16; or empty for the default: torch on CUDA, on a CPU the
             fastest of those that are installed.
         model: weights, as `rvm_model.load_weights` takes them; not read for a folder.
-        size: height and width of the frames; not read for a folder.
+        size: height and width of the frames; None takes those that the network was trained on. Not read for a folder.
         device: `cpu`, `cuda`, `cuda:N`, `xpu` (an Intel GPU, by OpenVINO), or `auto`: CUDA where torch sees it and the
             engine may run there, else the CPU.
         threads: CPU threads; 0 takes as many as torch does.
@@ -79,17 +79,18 @@ def choose_engine(
         choice = _default(tell)
     if not choice and device == "xpu":
         choice = "openvino"
+    if choice not in BY_NAME:
+        return load_engine(_folder(choice), device=device, threads=threads, pool=pool)
+    size = size or training_size(model)
     if choice in ("", TORCH):
         return _torch_engine(model, size, device, pool)
     if choice in CPU_KINDS:
         place = torch.device(device).type
         wanted = _Wanted(choice, weights_info(model), size, device=place, built_for=(runtime_version(choice), place))
-    elif choice == "tensorrt":
+    else:
         cuda.require(device, "tensorrt")
         built_for = (*cuda.gpu(device), runtime_version("tensorrt"))
         wanted = _Wanted("tensorrt", weights_info(model), size, "fp16", cameras, device, built_for)
-    else:
-        return load_engine(_folder(choice), device=device, threads=threads, pool=pool)
     load = partial(load_engine, device=device, threads=threads, pool=pool)
     return _cached(wanted, load, build=choice in CPU_KINDS or build_if_missing, tell=tell)
 

@@ -1,10 +1,12 @@
 """Specifications of weights."""
 
+import dataclasses
+
 import pytest
 import torch
 
-from rvm_model import save_checkpoint
-from rvm_model.weights import RELEASED, cache_dir, file_sha256, load_weights, weights_info
+from rvm_model import RVM, save_checkpoint
+from rvm_model.weights import RELEASED, cache_dir, file_sha256, load_weights, training_size, weights_info
 
 
 def test_untrained_weights_follow_their_seed_and_leave_the_global_generator_alone(monkeypatch, tiny_config):
@@ -72,3 +74,10 @@ def test_a_wrong_untrained_specification_is_refused(name, message):
 def test_a_name_that_is_no_file_says_what_is_expected():
     with pytest.raises(FileNotFoundError, match="expected a path to .npz or .safetensors"):
         load_weights("rvm_tiny")
+
+
+def test_the_training_size_is_told_without_loading_the_network(tiny_config, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(RVM(dataclasses.replace(tiny_config, patch_size=8, base_grid=(9, 12))), path)
+    assert training_size(str(path)) == (72, 96)
+    assert training_size("untrained:rvm_large16_256") == (256, 256)

@@ -71,7 +71,7 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         default="",
         help="folder of `rvm export`, torch, openvino, onnx or tensorrt (default: the fastest)",
     )
-    parser.add_argument("--size", type=size, default=(256, 256), metavar="HxW", help="frames (default: 256x256)")
+    parser.add_argument("--size", type=size, metavar="HxW", help="frames (default: as the network was trained)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N or auto (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=0, help="of a CPU engine (default: one for each physical core)")
 

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="rvm export", description=__doc__)
     parser.add_argument("--model", required=True, help="weights: a file, a downloaded released model, untrained:PRESET")
     parser.add_argument("--engine", required=True, choices=get_args(Kind), help="the runtime")
-    parser.add_argument("--size", type=size, default=(256, 256), metavar="HxW", help="frames (default: 256x256)")
+    parser.add_argument("--size", type=size, metavar="HxW", help="frames (default: as the network was trained)")
     parser.add_argument("--cameras", type=int, help="largest batch (default: 1 for tensorrt, any for the others)")
     parser.add_argument(
         "--precision", choices=get_args(Precision), default="fp32", help="of the linear layers (default: %(default)s)"

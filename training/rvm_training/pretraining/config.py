@@ -30,6 +30,9 @@ class ModelConfig:
     init: str | None = None
     """Start from these weights, with their sizes: a .npz or .safetensors file with a decoder, or the name of a
     downloaded released model."""
+    initialization: Literal["authors", "aligned"] = "authors"
+    """Random weights that training starts from, without `init`. `aligned` learns in fewer steps at small sizes: patches
+    begin by looking at their own place in other frames (`rvm_training.pretraining.initialization`)."""
     aggregator: Literal["gated", "self_attention"] = "gated"
     """What turns encoded frames into features: the recurrent core, or self-attention over the whole clip (the paper's
     ablation; it cannot stream)."""
@@ -43,6 +46,8 @@ class ModelConfig:
             raise ValueError(
                 f"model: got {given or 'nothing'}, expected exactly one of preset, sizes, init (others null)"
             )
+        if self.init is not None and self.initialization != "authors":
+            raise ValueError(f"model.initialization: got {self.initialization} with init, which has weights already")
         if self.init is None:
             self.scratch()
 

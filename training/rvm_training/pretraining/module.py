@@ -31,6 +31,7 @@ from rvm_model.weights import load_weights
 from rvm_training.data.dataset import Batch
 from rvm_training.pretraining import objectives
 from rvm_training.pretraining.config import ModelConfig, TrainConfig
+from rvm_training.pretraining.initialization import align
 from rvm_training.pretraining.layout import compile_blocks, gather_anew, recompute, shard
 from rvm_training.pretraining.meter import Meter
 from rvm_training.pretraining.optimizer import learning_rate, make_optimizer, update_average
@@ -227,7 +228,10 @@ def make_network(config: ModelConfig, seed: int) -> RVM:
         # On the CPU whatever device Lightning has chosen: each device has random numbers of its own.
         with torch.device("cpu"), torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            return RVM(config.scratch())
+            network = RVM(config.scratch())
+            if config.initialization == "aligned":
+                align(network)
+            return network
     network, _ = load_weights(config.init)
     if network.decoder is None:
         raise ValueError(

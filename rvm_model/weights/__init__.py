@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from rvm_model.checkpoint import is_trained, load_checkpoint
+from rvm_model.checkpoint import is_trained, load_checkpoint, read_config
 from rvm_model.config import PRESETS, RVMConfig, preset
 from rvm_model.hashing import file_digest
 from rvm_model.rvm import RVM
@@ -89,6 +89,18 @@ def weights_info(name: str) -> WeightsInfo:
         return WeightsInfo(name, f"{UNTRAINED}{preset_name}:{seed}", trained=False)
     path = weights_path(name)
     return WeightsInfo(name, f"sha256:{file_sha256(path)}", trained=is_trained(path))
+
+
+def training_size(name: str) -> tuple[int, int]:
+    """Height and width in pixels of the frames that a specification's network was trained on.
+
+    Raises:
+        FileNotFoundError: no such file, or a released model that was not downloaded.
+        ValueError: the name or the file is not usable.
+    """
+    if name.startswith(UNTRAINED):
+        return preset(_untrained(name)[0]).image_size
+    return read_config(weights_path(name)).image_size
 
 
 def weights_path(name: str) -> Path:

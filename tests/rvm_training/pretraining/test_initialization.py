@@ -1,0 +1,62 @@
+"""Weights that begin by looking at a patch's own place in other frames."""
+
+import pytest
+import torch
+
+from rvm_model.config import DecoderConfig, RVMConfig
+from rvm_model.position import position_code
+from rvm_model.rvm import RVM
+from rvm_training.configuration import build
+from rvm_training.pretraining.config import TrainConfig
+from rvm_training.pretraining.initialization import align
+from rvm_training.pretraining.module import make_network
+
+GRID = (6, 6)
+SIZES = RVMConfig(
+    dim=64, encoder_depth=2, encoder_heads=4, encoder_mlp_dim=128, core_depth=2, core_heads=4, core_mlp_dim=128,
+    patch_size=8, base_grid=GRID, decoder=DecoderConfig(depth=2, dim=64, heads=4, mlp_dim=128),
+)  # fmt: skip
+
+
+def own_place_share(network: RVM) -> float:
+    """Share of a mask token's attention, over the decoder's first block and its heads, that goes to its own place."""
+    decoder = network.decoder
+    assert decoder is not None
+    with torch.no_grad():
+        features = network.encode(torch.rand(1, 48, 48, 3, generator=torch.Generator().manual_seed(0)))[:, 1:]
+        hidden = decoder.mask_token + position_code(GRID, GRID, 64, device=torch.device("cpu"), dtype=torch.float32)
+        block = decoder.transformer.blocks[0]
+        attention = block.ca_attention
+        queries, keys = (
+            each.unflatten(-1, (4, 16)).transpose(-2, -3)
+            for each in (
+                attention.query(block.ca_attention_norm(hidden)),
+                attention.key(decoder.embedder(features))[0],
+            )
+        )
+        weights = (queries @ keys.transpose(-1, -2) / 4).softmax(-1)
+    return float(weights.diagonal(dim1=-2, dim2=-1).mean())
+
+
+def test_a_hidden_patch_looks_at_its_own_place_from_the_first_step():
+    torch.manual_seed(0)
+    network = RVM(SIZES)
+    before = own_place_share(network)
+    align(network)
+    assert before < 1.5 / 36
+    assert own_place_share(network) > 2 / 36
+
+
+def test_what_is_aligned_depends_on_the_seed_alone(tiny_run):
+    config = tiny_run("model.initialization=aligned").model
+    one, same, other = (make_network(config, seed) for seed in (1, 1, 2))
+    plain = make_network(tiny_run().model, 1)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), same.parameters(), strict=True))
+    weight = "core.transformer.blocks.0.ca_attention.query.weight"
+    assert not torch.equal(one.state_dict()[weight], other.state_dict()[weight])
+    assert not torch.equal(one.state_dict()[weight], plain.state_dict()[weight])
+
+
+def test_weights_that_are_given_are_not_aligned():
+    with pytest.raises(ValueError, match="initialization: got aligned with init, which has weights already"):
+        build(TrainConfig, {"model": {"preset": None, "init": "a.safetensors", "initialization": "aligned"}})

@@ -1,0 +1,47 @@
+"""Weights to start from that learn in fewer steps than the authors', for short trainings of small networks.
+
+With the authors' initialization a decoder that sees a twentieth of a frame first learns the mean colour, and finds only
+late that a patch is best looked up where it was. Here it begins there: after mimetic initialization (Trockman and
+Kolter, 2023, arXiv 2305.09828), queries and keys of cross-attention start near the identity, so that tokens of the same place,
+whose position codes are alike, see each other; and every branch of a residual starts small, so that a token's content
+passes through.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from rvm_model.layers import Attention, CrossBlock, Mlp
+from rvm_model.rvm import RVM
+
+BRANCH = 0.2
+"""Factor of the last matrix of attention and MLP."""
+ALIKENESS = 0.7
+"""Share of the identity in the product of queries' and keys' matrices."""
+RANDOM = 0.3
+"""Factor of what is random in those matrices."""
+EMBEDDING = 0.1
+"""Factor of what is random in the decoder's embedding of features."""
+
+
+@torch.no_grad()
+def align(network: RVM) -> None:
+    """Change the random weights of a new network in place."""
+    for module in network.modules():
+        if isinstance(module, Attention):
+            module.out.weight.mul_(BRANCH)
+        elif isinstance(module, Mlp):
+            module.dense_out.weight.mul_(BRANCH)
+        elif isinstance(module, CrossBlock):
+            for matrix in (module.ca_attention.query.weight, module.ca_attention.key.weight):
+                matrix.mul_(RANDOM).add_(_identity(matrix), alpha=ALIKENESS**0.5)
+    if network.decoder is not None:
+        embedding = network.decoder.embedder.weight
+        embedding.mul_(EMBEDDING).add_(_identity(embedding))
+        # Half grey: frames are in [0, 1], and the first steps would go into finding that out.
+        nn.init.constant_(network.decoder.detokenizer.bias, 0.5)
+
+
+def _identity(like: torch.Tensor) -> torch.Tensor:
+    return torch.eye(*like.shape, dtype=like.dtype, device=like.device)
