@@ -2,9 +2,9 @@
 
 With the authors' initialization a decoder that sees a twentieth of a frame first learns the mean colour, and finds only
 late that a patch is best looked up where it was. Here it begins there: after mimetic initialization (Trockman and
-Kolter, 2023, arXiv 2305.09828), queries and keys of cross-attention start near the identity, so that tokens of the same place,
-whose position codes are alike, see each other; and every branch of a residual starts small, so that a token's content
-passes through.
+Kolter, 2023, arXiv 2305.09828), queries and keys of cross-attention start near the identity, so that tokens of the same
+place, whose position codes are alike, see each other; every branch of a residual starts small, so that a token's
+content passes through; and the first pictures are nearly grey, where frames in [0, 1] are on the whole.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from rvm_model.layers import Attention, CrossBlock, Mlp
 from rvm_model.rvm import RVM
 
 BRANCH = 0.2
-"""Factor of the last matrix of attention and MLP."""
+"""Factor of the last matrix of attention, MLP and decoder."""
 ALIKENESS = 0.7
 """Share of the identity in the product of queries' and keys' matrices."""
 RANDOM = 0.3
 """Factor of what is random in those matrices."""
+GREY = 0.5
+"""Of the first pictures."""
 EMBEDDING = 0.1
 """Factor of what is random in the decoder's embedding of features."""
 
@@ -39,8 +41,8 @@ def align(network: RVM) -> None:
     if network.decoder is not None:
         embedding = network.decoder.embedder.weight
         embedding.mul_(EMBEDDING).add_(_identity(embedding))
-        # Half grey: frames are in [0, 1], and the first steps would go into finding that out.
-        nn.init.constant_(network.decoder.detokenizer.bias, 0.5)
+        network.decoder.detokenizer.weight.mul_(BRANCH)
+        nn.init.constant_(network.decoder.detokenizer.bias, GREY)
 
 
 def _identity(like: torch.Tensor) -> torch.Tensor:
