@@ -61,7 +61,10 @@ class RVMConfig:
     patch_size: int = 16
     """Side of a square patch in pixels."""
     base_grid: tuple[int, int] = (16, 16)
-    """Patch rows and columns at the training resolution; the position code is made there and resized elsewhere."""
+    """Patch rows and columns that the position code is made for; elsewhere it is resized. Those of the (first) training
+    resolution."""
+    trained_grid: tuple[int, int] | None = None
+    """Patch rows and columns of the last training resolution, where it went on at another one."""
     decoder: DecoderConfig | None = DecoderConfig()
     """Sizes of the decoder, or None for a network that only encodes."""
     aggregator: Literal["gated", "self_attention"] = "gated"
@@ -74,15 +77,17 @@ class RVMConfig:
         _check_heads("dim", self.dim, self.core_heads)
         if self.aggregator not in ("gated", "self_attention"):
             raise ValueError(f"aggregator: got {self.aggregator!r}, expected gated or self_attention")
-        if not isinstance(self.base_grid, tuple) or len(self.base_grid) != 2 or min(self.base_grid) < 1:
-            raise ValueError(
-                f"base_grid: got {self.base_grid!r}, expected two positive numbers of patches (rows, columns)"
-            )
+        for name in ("base_grid", "trained_grid"):
+            grid = getattr(self, name)
+            if name == "trained_grid" and grid is None:
+                continue
+            if not isinstance(grid, tuple) or len(grid) != 2 or min(grid) < 1:
+                raise ValueError(f"{name}: got {grid!r}, expected two positive numbers of patches (rows, columns)")
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """Height and width in pixels of the training resolution."""
-        rows, columns = self.base_grid
+        """Height and width in pixels of the last training resolution."""
+        rows, columns = self.trained_grid or self.base_grid
         return rows * self.patch_size, columns * self.patch_size
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
@@ -117,8 +122,9 @@ class RVMConfig:
         """
         values = dict(values)
         decoder = values.pop("decoder", None)
-        if "base_grid" in values:
-            values["base_grid"] = tuple(values["base_grid"])
+        for name in ("base_grid", "trained_grid"):
+            if values.get(name) is not None:
+                values[name] = tuple(values[name])
         try:
             return cls(**values, decoder=None if decoder is None else DecoderConfig(**decoder))
         except TypeError as error:

@@ -14,6 +14,7 @@ from rvm_training import configuration
 from rvm_training.data.dataset import Batch
 from rvm_training.data.manifest import Clip, Manifest
 from rvm_training.pretraining.config import TrainConfig
+from rvm_training.pretraining.consolidate import consolidate
 from rvm_training.pretraining.curve import read_metrics
 from rvm_training.pretraining.fit import fit
 from rvm_training.pretraining.module import Pretraining, TrainingStopped, make_network
@@ -154,6 +155,18 @@ def test_training_starts_from_weights_with_their_sizes(tiny_run, tmp_path):
     started = make_network(config.model, 0)
     assert started.config == network.config
     assert all(torch.equal(a, b) for a, b in zip(started.parameters(), network.parameters(), strict=True))
+
+
+def test_training_goes_on_from_another_run_at_another_size(tiny_run, tmp_path):
+    first = tiny_run("name=first", "machine.stop_at_step=2", "optimizer.ema=0.5")
+    fit(first)
+    second = tiny_run("model.sizes=null", f"model.init={first.folder}", "model.size=[48, 64]", "name=second")
+    network = make_network(second.model, 0)
+    average = consolidate(first.folder, "average")
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), average.parameters(), strict=True))
+    assert (network.config.base_grid, network.config.image_size) == (average.config.base_grid, (48, 64))
+    save_checkpoint(network, tmp_path / "went_on.safetensors")
+    assert load_checkpoint(tmp_path / "went_on.safetensors").config.image_size == (48, 64)
 
 
 def test_weights_without_decoder_or_with_another_aggregator_are_refused(tiny_run, tmp_path):

@@ -97,7 +97,7 @@ def _network(network: RVM, info: WeightsInfo) -> str:
         if isinstance(module := getattr(network, part), nn.Module)
     }
     run = sum(parameter.numel() for parameter in network.parameters()) - counts.get("decoder", 0)
-    rows = config.base_grid[0] * config.patch_size, config.base_grid[1] * config.patch_size
+    rows = config.image_size
     lines = [
         f"RVM (recurrent video masked autoencoder, arXiv 2512.13684): {config.encoder_depth} encoder blocks and "
         f"{config.core_depth} blocks of the recurrent core, {config.dim} wide, patches of {config.patch_size} pixels, "

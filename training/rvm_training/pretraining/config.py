@@ -28,8 +28,9 @@ class ModelConfig:
     sizes: RVMConfig | None = None
     """Sizes one by one. The position code is made for the training size, whatever `base_grid` says."""
     init: str | None = None
-    """Start from these weights, with their sizes: a .npz or .safetensors file with a decoder, or the name of a
-    downloaded released model."""
+    """Start from these weights, with their sizes: a .npz or .safetensors file with a decoder, the name of a downloaded
+    released model, or the folder of a run or of one of its checkpoints, whose moving average is taken where it has
+    one."""
     initialization: Literal["authors", "aligned"] = "authors"
     """Random weights that training starts from, without `init`. `aligned` learns in fewer steps at small sizes: patches
     begin by looking at their own place in other frames (`rvm_training.pretraining.initialization`)."""

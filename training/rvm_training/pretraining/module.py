@@ -10,6 +10,7 @@ import copy
 import dataclasses
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -232,20 +233,32 @@ def make_network(config: ModelConfig, seed: int) -> RVM:
             if config.initialization == "aligned":
                 align(network)
             return network
-    network, _ = load_weights(config.init)
+    network = _given(config.init)
     if network.decoder is None:
         raise ValueError(
             f"model.init: {config.init} has no decoder, and pretraining reconstructs pixels; take a checkpoint with one"
         )
     if network.config.aggregator != config.aggregator:
         raise ValueError(f"model.init: got the aggregator {network.config.aggregator}, expected {config.aggregator}")
-    network.config.grid(*config.size)
+    grid = network.config.grid(*config.size)
+    network.config = dataclasses.replace(
+        network.config, trained_grid=None if grid == network.config.base_grid else grid
+    )
     return network.train()
 
 
 def network_sizes(config: ModelConfig) -> RVMConfig:
     """Sizes of the network that `make_network` makes."""
-    return config.scratch() if config.init is None else load_weights(config.init)[0].config
+    return config.scratch() if config.init is None else _given(config.init).config
+
+
+def _given(init: str) -> RVM:
+    """The network of a file, a released model or a run."""
+    if not Path(init).expanduser().is_dir():
+        return load_weights(init)[0]
+    from rvm_training.pretraining.consolidate import consolidate  # It reads what this module writes.
+
+    return consolidate(Path(init).expanduser())
 
 
 def check_masking(network: RVM, config: TrainConfig) -> None:
