@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rvm_model import RVM
-from rvm_training.pretraining.optimizer import learning_rate, make_optimizer, update_average
+from rvm_training.pretraining.optimizer import average_decay, learning_rate, make_optimizer, update_average
 
 
 def test_warm_up_then_cosine(tiny_run):
@@ -45,3 +45,10 @@ def test_the_average_moves_by_its_decay():
     update_average(iter([average]), iter([current]), 0.75)
     assert average.tolist() == [1.5, 2.0]
     assert current.tolist() == [3.0, 2.0]
+
+
+def test_the_average_soon_forgets_the_random_start():
+    share_of_the_start = math.prod(average_decay(step, 0.999) for step in range(100))
+    assert share_of_the_start < 1e-6
+    assert average_decay(0, 0.05) == 0.05
+    assert average_decay(10**5, 0.999) == 0.999

@@ -148,7 +148,8 @@ class OptimizerConfig:
     clip_norm: float | None = 1.0
     """Largest norm of the gradient; null does not clip. Third-hand."""
     ema: float | None = None
-    """Decay per step of an exponential moving average of the weights, kept beside them; null keeps none."""
+    """Decay per step of an exponential moving average of the weights, kept beside them; null keeps none. In the first
+    steps it is less, (1 + step) / (10 + step)."""
 
     def __post_init__(self) -> None:
         """Refuse an empty schedule."""

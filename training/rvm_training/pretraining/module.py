@@ -35,7 +35,7 @@ from rvm_training.pretraining.config import ModelConfig, TrainConfig
 from rvm_training.pretraining.initialization import align
 from rvm_training.pretraining.layout import compile_blocks, gather_anew, recompute, shard
 from rvm_training.pretraining.meter import Meter
-from rvm_training.pretraining.optimizer import learning_rate, make_optimizer, update_average
+from rvm_training.pretraining.optimizer import average_decay, learning_rate, make_optimizer, update_average
 
 SIZES = "network_config"
 """Entry of a checkpoint that holds the network's sizes."""
@@ -151,7 +151,8 @@ class Pretraining(L.LightningModule):
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         if self.average is not None:
             assert self.config.optimizer.ema is not None
-            update_average(self.average.parameters(), self.network.parameters(), self.config.optimizer.ema)
+            decay = average_decay(self.global_step, self.config.optimizer.ema)
+            update_average(self.average.parameters(), self.network.parameters(), decay)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the network's sizes with the weights: those of `model.init` need not be there when they are loaded."""

@@ -42,6 +42,11 @@ def learning_rate(step: int, config: OptimizerConfig) -> float:
     return config.final_lr + (config.lr - config.final_lr) * cosine
 
 
+def average_decay(step: int, decay: float) -> float:
+    """Decay of the moving average at a step counted from 0: it rises to `decay`, to forget the random start soon."""
+    return min(decay, (1 + step) / (10 + step))
+
+
 @torch.no_grad()
 def update_average(average: Iterator[nn.Parameter], current: Iterator[nn.Parameter], decay: float) -> None:
     """Move an exponential moving average of weights towards the current ones, in place; sharded ones shard by shard."""
