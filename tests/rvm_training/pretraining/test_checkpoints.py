@@ -5,9 +5,10 @@ import torch
 
 from rvm_model.checkpoint import load_checkpoint
 from rvm_training.__main__ import main
-from rvm_training.pretraining.checkpoints import STATE, complete, latest, step_of, to_remove
+from rvm_training.pretraining.checkpoints import to_remove
 from rvm_training.pretraining.consolidate import consolidate
 from rvm_training.pretraining.fit import fit
+from rvm_training.pretraining.run_folder import STATE, complete, latest, step_of
 
 
 def make(folder, *names):

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from rvm_training import configuration
-from rvm_training.pretraining.checkpoints import STATE, complete, latest
 from rvm_training.pretraining.curve import read_metrics
 from rvm_training.pretraining.fit import check_resumable, fit
 from rvm_training.pretraining.module import TrainingStopped
+from rvm_training.pretraining.run_folder import STATE, complete, latest
 
 WAIT_S = 120
 

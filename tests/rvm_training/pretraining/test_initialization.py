@@ -9,7 +9,7 @@ from rvm_model.rvm import RVM
 from rvm_training.configuration import build
 from rvm_training.pretraining.config import TrainConfig
 from rvm_training.pretraining.initialization import align
-from rvm_training.pretraining.module import make_network
+from rvm_training.pretraining.network import make_network
 
 GRID = (6, 6)
 SIZES = RVMConfig(

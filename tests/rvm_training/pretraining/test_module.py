@@ -17,7 +17,8 @@ from rvm_training.pretraining.config import TrainConfig
 from rvm_training.pretraining.consolidate import consolidate
 from rvm_training.pretraining.curve import read_metrics
 from rvm_training.pretraining.fit import fit
-from rvm_training.pretraining.module import Pretraining, TrainingStopped, make_network
+from rvm_training.pretraining.module import Pretraining, TrainingStopped
+from rvm_training.pretraining.network import make_network
 
 
 def module_with(network: RVM, config: TrainConfig) -> Pretraining:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rvm_training.pretraining.checkpoints import complete
+from rvm_training.pretraining.run_folder import complete
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = ROOT / "training" / "slurm" / "pretrain.sbatch"

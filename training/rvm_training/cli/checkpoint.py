@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rvm_model.checkpoint import save_checkpoint
 from rvm_training.cli.weights import DTYPES, without_decoder
+from rvm_training.pretraining.run_folder import CONFIG, complete, find_checkpoint, step_of
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -26,13 +27,12 @@ def main(arguments: Sequence[str]) -> int:
     merging.add_argument("--dtype", choices=DTYPES, default="float32", help="type to store (default: %(default)s)")
     merging.add_argument("--no-decoder", action="store_true", help="keep encoder and core only: all that a robot needs")
     args = parser.parse_args(arguments)
-    from rvm_training.pretraining.checkpoints import CONFIG, complete, step_of  # They import Lightning: seconds.
-    from rvm_training.pretraining.consolidate import consolidate, find_checkpoint
-
     if args.action == "list":
         for path in complete(args.run / "checkpoints"):
             print(path)
         return 0
+    from rvm_training.pretraining.consolidate import consolidate  # A second of imports.
+
     folder = find_checkpoint(args.checkpoint).resolve()
     network = consolidate(folder, args.weights)
     if args.no_decoder:

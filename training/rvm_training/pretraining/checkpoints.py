@@ -8,7 +8,6 @@ any moment leaves the one before it in place.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -23,34 +22,10 @@ from torch.distributed.checkpoint.api import CheckpointException
 from rvm_training import configuration
 from rvm_training.pretraining.config import TrainConfig
 from rvm_training.pretraining.module import Pretraining, TrainingStopped
+from rvm_training.pretraining.run_folder import CONFIG, STATE, complete, step_of
 
-STATE = "state.ckpt"
-CONFIG = "config.yaml"
 _PARTIAL = ".partial"
 _FAILURES = (OSError, CheckpointException)
-_NAME = re.compile(r"step_(\d{8,})")
-
-
-def complete(folder: Path) -> list[Path]:
-    """The complete checkpoints below a run's checkpoint folder, oldest first."""
-    found = {int(match[1]): path for path in folder.glob("step_*") if (match := _NAME.fullmatch(path.name))}
-    return [found[step] for step in sorted(found)]
-
-
-def latest(folder: Path) -> Path | None:
-    """The newest complete checkpoint, or None."""
-    return next(reversed(complete(folder)), None)
-
-
-def step_of(checkpoint: Path) -> int:
-    """The optimizer step after which a checkpoint was written.
-
-    Raises:
-        ValueError: the folder's name is not that of a checkpoint.
-    """
-    if not (match := _NAME.fullmatch(checkpoint.name)):
-        raise ValueError(f"checkpoint: got {checkpoint}, expected a folder named like step_00001000")
-    return int(match[1])
 
 
 def to_remove(checkpoints: list[Path], keep_last: int, keep_every: int | None) -> list[Path]:

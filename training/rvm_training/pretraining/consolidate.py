@@ -12,9 +12,8 @@ from torch.distributed.checkpoint.state_dict_loader import load as load_sharded
 from rvm_model.config import RVMConfig
 from rvm_model.rvm import RVM
 from rvm_training import configuration
-from rvm_training.pretraining.checkpoints import CONFIG, STATE, latest
 from rvm_training.pretraining.config import TrainConfig
-from rvm_training.pretraining.module import SIZES
+from rvm_training.pretraining.run_folder import CONFIG, SIZES, STATE, find_checkpoint
 
 Which = Literal["average", "current"]
 _SHARDED_REST = "meta.pt"
@@ -57,17 +56,3 @@ def consolidate(checkpoint: Path, which: Which | None = None) -> RVM:
         weights = {name.removeprefix(prefix): tensor for name, tensor in stored.items() if name.startswith(prefix)}
     network.load_state_dict(weights, assign=True)
     return network
-
-
-def find_checkpoint(path: Path) -> Path:
-    """The checkpoint that a path means: itself, or the newest one of a run's folder.
-
-    Raises:
-        FileNotFoundError: it is neither.
-    """
-    if (path / STATE).exists():
-        return path
-    found = latest(path / "checkpoints")
-    if found is None:
-        raise FileNotFoundError(f"checkpoint: {path} is neither a checkpoint (step_...) nor a run's folder with one")
-    return found

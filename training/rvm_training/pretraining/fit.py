@@ -16,14 +16,16 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 
 from rvm_training import configuration
-from rvm_training.pretraining.checkpoints import CONFIG, STATE, Checkpoints, latest, step_of
+from rvm_training.pretraining.checkpoints import Checkpoints
 from rvm_training.pretraining.config import MachineConfig, TrainConfig
 from rvm_training.pretraining.datamodule import ClipDataModule, say
 from rvm_training.pretraining.layout import split_batch
-from rvm_training.pretraining.module import Pretraining, network_sizes
+from rvm_training.pretraining.module import Pretraining
 from rvm_training.pretraining.monitor import Monitor
+from rvm_training.pretraining.network import network_sizes
 from rvm_training.pretraining.preemption import Preemption
 from rvm_training.pretraining.quarantine import Quarantine
+from rvm_training.pretraining.run_folder import CONFIG, STATE, latest, step_of
 
 MAY_CHANGE = ("machine.", "log.", "out", "name", "data.backend", "data.max_bad_share")
 """Fields, or starts of them, that a resumed run may have different: they do not change what is learned."""

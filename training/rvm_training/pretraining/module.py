@@ -10,7 +10,6 @@ import copy
 import dataclasses
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -24,21 +23,18 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from rvm_model.config import RVMConfig
 from rvm_model.layers import as_unit_float
 from rvm_model.masking import visible_count
 from rvm_model.rvm import RVM, Reconstruction
 from rvm_model.weights import load_weights
 from rvm_training.data.dataset import Batch
 from rvm_training.pretraining import objectives
-from rvm_training.pretraining.config import ModelConfig, TrainConfig
-from rvm_training.pretraining.initialization import align
+from rvm_training.pretraining.config import TrainConfig
 from rvm_training.pretraining.layout import compile_blocks, gather_anew, recompute, shard
 from rvm_training.pretraining.meter import Meter
+from rvm_training.pretraining.network import make_network
 from rvm_training.pretraining.optimizer import average_decay, learning_rate, make_optimizer, update_average
-
-SIZES = "network_config"
-"""Entry of a checkpoint that holds the network's sizes."""
+from rvm_training.pretraining.run_folder import SIZES
 
 
 class TrainingStopped(RuntimeError):  # noqa: N818 (a state, as Lightning and Python name theirs)
@@ -218,48 +214,6 @@ class Pretraining(L.LightningModule):
             mean, std = objectives.patch_statistics(targets, self.network.config.patch_size)
             frames = frames * std + mean
         return frames
-
-
-def make_network(config: ModelConfig, seed: int) -> RVM:
-    """The network at the start of training: random weights by the seed, or those of `init`.
-
-    Raises:
-        ValueError: the initial weights have no decoder, or another aggregator than asked for.
-    """
-    if config.init is None:
-        # On the CPU whatever device Lightning has chosen: each device has random numbers of its own.
-        with torch.device("cpu"), torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            network = RVM(config.scratch())
-            if config.initialization == "aligned":
-                align(network)
-            return network
-    network = _given(config.init)
-    if network.decoder is None:
-        raise ValueError(
-            f"model.init: {config.init} has no decoder, and pretraining reconstructs pixels; take a checkpoint with one"
-        )
-    if network.config.aggregator != config.aggregator:
-        raise ValueError(f"model.init: got the aggregator {network.config.aggregator}, expected {config.aggregator}")
-    grid = network.config.grid(*config.size)
-    network.config = dataclasses.replace(
-        network.config, trained_grid=None if grid == network.config.base_grid else grid
-    )
-    return network.train()
-
-
-def network_sizes(config: ModelConfig) -> RVMConfig:
-    """Sizes of the network that `make_network` makes."""
-    return config.scratch() if config.init is None else _given(config.init).config
-
-
-def _given(init: str) -> RVM:
-    """The network of a file, a released model or a run."""
-    if not Path(init).expanduser().is_dir():
-        return load_weights(init)[0]
-    from rvm_training.pretraining.consolidate import consolidate  # It reads what this module writes.
-
-    return consolidate(Path(init).expanduser())
 
 
 def check_masking(network: RVM, config: TrainConfig) -> None:

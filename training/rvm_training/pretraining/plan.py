@@ -12,7 +12,7 @@ from rvm_training.pretraining.config import TrainConfig
 from rvm_training.pretraining.flops import step_flops
 from rvm_training.pretraining.layout import Checkpointing, split_batch
 from rvm_training.pretraining.memory import memory_plan, weight_bytes
-from rvm_training.pretraining.module import network_sizes
+from rvm_training.pretraining.network import network_sizes
 
 
 def plan(config: TrainConfig, tflops: float | None = None) -> str:

@@ -1,0 +1,55 @@
+"""The network that a configuration asks for, at the start of its training."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from rvm_model.config import RVMConfig
+from rvm_model.rvm import RVM
+from rvm_model.weights import load_weights
+from rvm_training.pretraining.config import ModelConfig
+from rvm_training.pretraining.consolidate import consolidate
+from rvm_training.pretraining.initialization import align
+
+
+def make_network(config: ModelConfig, seed: int) -> RVM:
+    """The network at the start of training: random weights by the seed, or those of `init`.
+
+    Raises:
+        ValueError: the initial weights have no decoder, or another aggregator than asked for.
+    """
+    if config.init is None:
+        # On the CPU whatever device Lightning has chosen: each device has random numbers of its own.
+        with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            network = RVM(config.scratch())
+            if config.initialization == "aligned":
+                align(network)
+            return network
+    network = _given(config.init)
+    if network.decoder is None:
+        raise ValueError(
+            f"model.init: {config.init} has no decoder, and pretraining reconstructs pixels; take a checkpoint with one"
+        )
+    if network.config.aggregator != config.aggregator:
+        raise ValueError(f"model.init: got the aggregator {network.config.aggregator}, expected {config.aggregator}")
+    grid = network.config.grid(*config.size)
+    network.config = dataclasses.replace(
+        network.config, trained_grid=None if grid == network.config.base_grid else grid
+    )
+    return network.train()
+
+
+def network_sizes(config: ModelConfig) -> RVMConfig:
+    """Sizes of the network that `make_network` makes."""
+    return config.scratch() if config.init is None else _given(config.init).config
+
+
+def _given(init: str) -> RVM:
+    """The network of a file, a released model or a run."""
+    if not Path(init).expanduser().is_dir():
+        return load_weights(init)[0]
+    return consolidate(Path(init).expanduser())
