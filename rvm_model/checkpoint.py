@@ -36,7 +36,7 @@ def load_checkpoint(
 
     Args:
         path: the file; its suffix says which format it is.
-        base_grid: patch rows and columns of the training resolution. A `.npz` does not hold it, so there None means
+        base_grid: patch rows and columns of the position code. A `.npz` does not hold it, so there None means
             the released models' (16, 16). A `.safetensors` holds its own: None takes it, another value overrides it.
         device: where the parameters go.
 
@@ -110,12 +110,17 @@ def save_checkpoint(
 
 
 def read_config(path: Path) -> RVMConfig:
-    """The sizes of a network that `load_checkpoint` accepts; of a `.safetensors` without reading its arrays.
+    """The sizes of a network that `load_checkpoint` accepts, without reading its arrays.
 
     Raises:
         CheckpointError: the file is no checkpoint.
     """
-    return _read_npz(path, RELEASED_GRID)[0] if path.suffix == ".npz" else _stored_config(path, _metadata(path))
+    if path.suffix != ".npz":
+        return _stored_config(path, _metadata(path))
+    try:
+        return infer_config(_npz_shapes(path), RELEASED_GRID)
+    except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path}: {error}; expected a complete released file, download it again") from error
 
 
 def is_trained(path: Path) -> bool:
@@ -177,6 +182,17 @@ def _read_npz(path: Path, base_grid: tuple[int, int]) -> tuple[RVMConfig, dict[s
         array = entry.to_torch(np.asarray(arrays.pop(entry.flax_name), np.float32))
         tensors[entry.torch_name] = torch.from_numpy(np.ascontiguousarray(array))
     return config, tensors
+
+
+def _npz_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    shapes = {}
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            with archive.open(name) as file:
+                version = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shapes[name.removesuffix(".npy")] = read(file)[0]
+    return shapes
 
 
 def _read_safetensors(path: Path, base_grid: tuple[int, int] | None) -> tuple[RVMConfig, dict[str, torch.Tensor]]:

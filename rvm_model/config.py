@@ -61,8 +61,8 @@ class RVMConfig:
     patch_size: int = 16
     """Side of a square patch in pixels."""
     base_grid: tuple[int, int] = (16, 16)
-    """Patch rows and columns that the position code is made for; elsewhere it is resized. Those of the (first) training
-    resolution."""
+    """Patch rows and columns that the position code is made for, those of the first training resolution; elsewhere it
+    is resized."""
     trained_grid: tuple[int, int] | None = None
     """Patch rows and columns of the last training resolution, where it went on at another one."""
     decoder: DecoderConfig | None = DecoderConfig()
@@ -111,7 +111,10 @@ class RVMConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dict of the configuration, for JSON or YAML; `from_dict` is its inverse."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        if self.trained_grid is None:
+            del values["trained_grid"]  # As files were before there was such a thing.
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RVMConfig:

@@ -14,6 +14,7 @@ from rvm_model.heads.clusters import ClusterConfig
 from rvm_model.heads.propagation import PropagationConfig
 from rvm_model.heads.readout import load_readout
 from rvm_model.perception import Perception
+from rvm_model.weights import weights_config
 
 THREADS = torch.get_num_threads()
 """What torch takes by itself: one for each physical core."""
@@ -51,10 +52,10 @@ def load(
         ValueError: the parameters do not fit each other, these weights, or this machine.
     """
     torch.set_num_threads(values["threads"] or THREADS)
-    by_size: dict[tuple[int, int] | None, list[str]] = {}
+    by_size: dict[tuple[int, int] | None, list[str]] = {}  # None: an exported engine's.
     for camera in cameras:
         # An exported engine has one size for all, whatever the parameters say; one that they ask for is compared below.
-        size = _size(camera, values) if values["engine"] in BY_NAME else _size("", values)
+        size = _size(camera, values) if values["engine"] in BY_NAME else None
         by_size.setdefault(size, []).append(camera)
     perceptions: dict[str, Perception] = {}
     for size, group in by_size.items():
@@ -136,8 +137,12 @@ def described(loaded: Loaded) -> str:
     )
 
 
-def _size(camera: str, values: Mapping[str, Any]) -> tuple[int, int] | None:
-    """What the parameters ask for; None for the network's own size."""
-    own = tuple(values.get(f"{camera}.image_size", ()))
-    height, width = own if any(own) else values["image_size"]
-    return (int(height), int(width)) if height or width else None
+def _size(camera: str, values: Mapping[str, Any]) -> tuple[int, int]:
+    """Of a camera's frames for the engine: its own, that of all cameras, or else the network's."""
+    for name in (f"{camera}.image_size", "image_size"):
+        height, width = (int(side) for side in values[name])
+        if height and width:
+            return height, width
+        if height or width:
+            raise ValueError(f"{name}: got [{height}, {width}], expected height and width, or 0, 0 for none of its own")
+    return weights_config(values["model"]).image_size

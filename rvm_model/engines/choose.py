@@ -28,7 +28,7 @@ from rvm_model.engines.pool import EnginePool
 from rvm_model.engines.torch_engine import TorchEngine
 from rvm_model.hashing import file_digest
 from rvm_model.inference import InferenceStep
-from rvm_model.weights import WeightsInfo, cache_dir, load_weights, training_size, weights_info
+from rvm_model.weights import WeightsInfo, cache_dir, load_weights, weights_config, weights_info
 
 TORCH = "torch"
 CPU_KINDS: tuple[Kind, ...] = ("openvino", "onnx")
@@ -81,7 +81,7 @@ def choose_engine(
         choice = "openvino"
     if choice not in BY_NAME:
         return load_engine(_folder(choice), device=device, threads=threads, pool=pool)
-    size = size or training_size(model)
+    size = size or weights_config(model).image_size
     if choice in ("", TORCH):
         return _torch_engine(model, size, device, pool)
     if choice in CPU_KINDS:

@@ -91,16 +91,14 @@ def weights_info(name: str) -> WeightsInfo:
     return WeightsInfo(name, f"sha256:{file_sha256(path)}", trained=is_trained(path))
 
 
-def training_size(name: str) -> tuple[int, int]:
-    """Height and width in pixels of the frames that a specification's network was trained on.
+def weights_config(name: str) -> RVMConfig:
+    """Sizes of the network that a specification names, without loading it.
 
     Raises:
         FileNotFoundError: no such file, or a released model that was not downloaded.
         ValueError: the name or the file is not usable.
     """
-    if name.startswith(UNTRAINED):
-        return preset(_untrained(name)[0]).image_size
-    return read_config(weights_path(name)).image_size
+    return preset(_untrained(name)[0]) if name.startswith(UNTRAINED) else read_config(weights_path(name))
 
 
 def weights_path(name: str) -> Path:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load, save_file
 
 from rvm_model import RVM, CheckpointError, load_checkpoint, save_checkpoint
-from rvm_model.checkpoint import flax_arrays
+from rvm_model.checkpoint import flax_arrays, read_config
 from rvm_model.keymap import entries, infer_config
 
 
@@ -243,3 +243,14 @@ def test_sizes_are_inferred_for_other_widths_and_heads():
     config = PRESETS["rvm_base16_256"]
     shapes = {entry.flax_name: entry.flax_shape for entry in entries(config)}
     assert infer_config(shapes, config.base_grid) == config
+
+
+def test_sizes_are_read_without_the_arrays(tiny_model, tmp_path, monkeypatch):
+    np.savez(tmp_path / "released.npz", **flax_arrays(tiny_model))
+    save_checkpoint(tiny_model, tmp_path / "ours.safetensors")
+    monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("the arrays were read"))
+    assert read_config(tmp_path / "released.npz") == dataclasses.replace(tiny_model.config, base_grid=(16, 16))
+    assert read_config(tmp_path / "ours.safetensors") == tiny_model.config
+    (tmp_path / "released.npz").write_bytes(b"PK, and no more")
+    with pytest.raises(CheckpointError, match="expected a complete released file"):
+        read_config(tmp_path / "released.npz")

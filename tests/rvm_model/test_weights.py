@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rvm_model import RVM, save_checkpoint
-from rvm_model.weights import RELEASED, cache_dir, file_sha256, load_weights, training_size, weights_info
+from rvm_model.weights import RELEASED, cache_dir, file_sha256, load_weights, weights_config, weights_info
 
 
 def test_untrained_weights_follow_their_seed_and_leave_the_global_generator_alone(monkeypatch, tiny_config):
@@ -79,5 +79,8 @@ def test_a_name_that_is_no_file_says_what_is_expected():
 def test_the_training_size_is_told_without_loading_the_network(tiny_config, tmp_path):
     path = tmp_path / "model.safetensors"
     save_checkpoint(RVM(dataclasses.replace(tiny_config, patch_size=8, base_grid=(9, 12))), path)
-    assert training_size(str(path)) == (72, 96)
-    assert training_size("untrained:rvm_large16_256") == (256, 256)
+    assert weights_config(str(path)).image_size == (72, 96)
+    went_on = dataclasses.replace(tiny_config, patch_size=8, base_grid=(9, 12), trained_grid=(12, 16))
+    save_checkpoint(RVM(went_on), path)
+    assert weights_config(str(path)).image_size == (96, 128)
+    assert weights_config("untrained:rvm_large16_256").image_size == (256, 256)

@@ -200,3 +200,11 @@ def test_who_waits_for_another_process_says_so(checkpoint, tmp_path, monkeypatch
         assert engine.result(timeout=30).info.kind == "openvino"
     assert "waiting for another process" in said[0]
     assert str(lock) in said[0]
+
+
+@pytest.mark.parametrize("choice", ["torch", "onnx"])
+def test_without_a_size_it_is_that_of_the_networks_training(tiny_config, tmp_path, monkeypatch, choice):
+    monkeypatch.setenv("RVM_CACHE", str(tmp_path / "cache"))
+    save_checkpoint(RVM(dataclasses.replace(tiny_config, trained_grid=(2, 5))), tmp_path / "went_on.safetensors")
+    engine, _ = choose(str(tmp_path / "went_on.safetensors"), choice, size=None)
+    assert engine.info.grid == (2, 5)

@@ -57,6 +57,11 @@ def test_what_is_aligned_depends_on_the_seed_alone(tiny_run):
     assert not torch.equal(one.state_dict()[weight], plain.state_dict()[weight])
 
 
+def test_patches_without_their_mean_are_not_started_from_grey(tiny_run):
+    with pytest.raises(ValueError, match="patches without their mean are not grey"):
+        tiny_run("model.initialization=aligned", "objective.normalize_patches=true")
+
+
 def test_weights_that_are_given_are_not_aligned():
     with pytest.raises(ValueError, match="initialization: got aligned with init, which has weights already"):
         build(TrainConfig, {"model": {"preset": None, "init": "a.safetensors", "initialization": "aligned"}})

@@ -18,7 +18,7 @@ from rvm_training.pretraining.consolidate import consolidate
 from rvm_training.pretraining.curve import read_metrics
 from rvm_training.pretraining.fit import fit
 from rvm_training.pretraining.module import Pretraining, TrainingStopped
-from rvm_training.pretraining.network import make_network
+from rvm_training.pretraining.network import make_network, network_sizes
 
 
 def module_with(network: RVM, config: TrainConfig) -> Pretraining:
@@ -158,16 +158,35 @@ def test_training_starts_from_weights_with_their_sizes(tiny_run, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(started.parameters(), network.parameters(), strict=True))
 
 
-def test_training_goes_on_from_another_run_at_another_size(tiny_run, tmp_path):
-    first = tiny_run("name=first", "machine.stop_at_step=2", "optimizer.ema=0.5")
-    fit(first)
-    second = tiny_run("model.sizes=null", f"model.init={first.folder}", "model.size=[48, 64]", "name=second")
-    network = make_network(second.model, 0)
-    average = consolidate(first.folder, "average")
-    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), average.parameters(), strict=True))
-    assert (network.config.base_grid, network.config.image_size) == (average.config.base_grid, (48, 64))
-    save_checkpoint(network, tmp_path / "went_on.safetensors")
-    assert load_checkpoint(tmp_path / "went_on.safetensors").config.image_size == (48, 64)
+def test_weights_remember_the_size_that_training_went_on_at(tiny_run, tmp_path):
+    first = make_network(tiny_run().model, 3)
+    save_checkpoint(first, tmp_path / "start.safetensors")
+    config = tiny_run(
+        "model.sizes=null", f"model.init={tmp_path / 'start.safetensors'}", "model.size=[40, 48]",
+        "machine.stop_at_step=1",
+    )  # fmt: skip
+    fit(config)
+    trained = consolidate(config.folder)
+    assert (trained.config.base_grid, trained.config.image_size) == (first.config.base_grid, (40, 48))
+    assert network_sizes(config.model) == trained.config
+    save_checkpoint(trained, tmp_path / "went_on.safetensors")
+    assert load_checkpoint(tmp_path / "went_on.safetensors").config.image_size == (40, 48)
+    back = tiny_run("model.sizes=null", f"model.init={tmp_path / 'went_on.safetensors'}")
+    assert network_sizes(back.model) == first.config
+
+
+def test_the_average_of_the_first_steps_is_not_that_of_the_random_start(tiny_run):
+    config = tiny_run("machine.stop_at_step=2", "optimizer.ema=0.999")
+    fit(config)
+    start, average, current = (
+        torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+        for network in (
+            make_network(config.model, config.seed),
+            consolidate(config.folder, "average"),
+            consolidate(config.folder, "current"),
+        )
+    )
+    assert (average - current).norm() < 0.5 * (average - start).norm()
 
 
 def test_weights_without_decoder_or_with_another_aggregator_are_refused(tiny_run, tmp_path):

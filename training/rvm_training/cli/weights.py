@@ -11,7 +11,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from rvm_model.checkpoint import CheckpointError, flax_arrays, is_trained, load_checkpoint, save_checkpoint
+from rvm_model.checkpoint import (
+    RELEASED_GRID,
+    CheckpointError,
+    flax_arrays,
+    is_trained,
+    load_checkpoint,
+    save_checkpoint,
+)
 from rvm_model.config import PRESETS
 from rvm_model.download import download
 from rvm_model.rvm import RVM
@@ -55,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     for action in (convert, show):
         action.add_argument(
             "--base-grid", type=int, nargs=2, metavar=("ROWS", "COLUMNS"), default=None,
-            help="patch grid of the training resolution, for .npz (default: 16 16, as released)",
+            help="patch grid of the position code, for .npz (default: 16 16, as released)",
         )  # fmt: skip
     return parser
 
@@ -93,7 +100,10 @@ def _convert(args: argparse.Namespace) -> None:
     if args.output.suffix == ".npz":
         if args.dtype != "float32":
             raise ValueError(f"--dtype: got {args.dtype} for .npz, expected float32, the released files' type")
-        if model.config.base_grid != (16, 16):
+        if model.config.trained_grid is not None:
+            height, width = model.config.image_size
+            print(f"a .npz does not hold the last training size: run it with --size {height}x{width}")
+        if model.config.base_grid != RELEASED_GRID:
             rows, columns = model.config.base_grid
             print(f"a .npz does not hold the patch grid: load it with --base-grid {rows} {columns}")
         np.savez(args.output, **flax_arrays(model))  # type: ignore[arg-type]  # numpy types its keywords as allow_pickle
@@ -122,7 +132,8 @@ def without_decoder(model: RVM) -> RVM:
 def _show(path: Path, base_grid: tuple[int, int] | None) -> None:
     model = load_checkpoint(path, base_grid=base_grid)
     config = model.config
-    matching = [name for name, sizes in PRESETS.items() if dataclasses.replace(sizes, decoder=config.decoder) == config]
+    bare = dataclasses.replace(config, decoder=None, trained_grid=None)
+    matching = [name for name, sizes in PRESETS.items() if dataclasses.replace(sizes, decoder=None) == bare]
     print(f"file        {path} ({path.stat().st_size} bytes)")
     print(f"sha256      {file_sha256(path)}")
     print(f"preset      {matching[0] if matching else 'none of the released sizes'}")

@@ -4,7 +4,7 @@ With the authors' initialization a decoder that sees a twentieth of a frame firs
 late that a patch is best looked up where it was. Here it begins there: after mimetic initialization (Trockman and
 Kolter, 2023, arXiv 2305.09828), queries and keys of cross-attention start near the identity, so that tokens of the same
 place, whose position codes are alike, see each other; every branch of a residual starts small, so that a token's
-content passes through; and the first pictures are nearly grey, where frames in [0, 1] are on the whole.
+content passes through; and the first pictures lie around grey, where frames in [0, 1] are on the whole.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ALIKENESS = 0.7
 RANDOM = 0.3
 """Factor of what is random in those matrices."""
 GREY = 0.5
-"""Of the first pictures."""
+"""Middle of the first pictures."""
 EMBEDDING = 0.1
 """Factor of what is random in the decoder's embedding of features."""
 

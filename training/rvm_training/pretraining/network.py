@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import torch
 
 from rvm_model.config import RVMConfig
 from rvm_model.rvm import RVM
-from rvm_model.weights import load_weights
+from rvm_model.weights import load_weights, weights_config
 from rvm_training.pretraining.config import ModelConfig
-from rvm_training.pretraining.consolidate import consolidate
 from rvm_training.pretraining.initialization import align
 
 
@@ -29,27 +27,22 @@ def make_network(config: ModelConfig, seed: int) -> RVM:
             if config.initialization == "aligned":
                 align(network)
             return network
-    network = _given(config.init)
+    network, _ = load_weights(config.init)
     if network.decoder is None:
         raise ValueError(
             f"model.init: {config.init} has no decoder, and pretraining reconstructs pixels; take a checkpoint with one"
         )
     if network.config.aggregator != config.aggregator:
         raise ValueError(f"model.init: got the aggregator {network.config.aggregator}, expected {config.aggregator}")
-    grid = network.config.grid(*config.size)
-    network.config = dataclasses.replace(
-        network.config, trained_grid=None if grid == network.config.base_grid else grid
-    )
+    network.config = _trained_at(network.config, config.size)
     return network.train()
 
 
 def network_sizes(config: ModelConfig) -> RVMConfig:
     """Sizes of the network that `make_network` makes."""
-    return config.scratch() if config.init is None else _given(config.init).config
+    return config.scratch() if config.init is None else _trained_at(weights_config(config.init), config.size)
 
 
-def _given(init: str) -> RVM:
-    """The network of a file, a released model or a run."""
-    if not Path(init).expanduser().is_dir():
-        return load_weights(init)[0]
-    return consolidate(Path(init).expanduser())
+def _trained_at(sizes: RVMConfig, image_size: tuple[int, int]) -> RVMConfig:
+    grid = sizes.grid(*image_size)
+    return dataclasses.replace(sizes, trained_grid=None if grid == sizes.base_grid else grid)

@@ -43,7 +43,7 @@ def learning_rate(step: int, config: OptimizerConfig) -> float:
 
 
 def average_decay(step: int, decay: float) -> float:
-    """Decay of the moving average at a step counted from 0: it rises to `decay`, to forget the random start soon."""
+    """Decay of the moving average at a step counted from 0: it rises, so that the start is soon forgotten."""
     return min(decay, (1 + step) / (10 + step))
 
 
