@@ -72,8 +72,9 @@ def load_weights(name: str) -> tuple[RVM, WeightsInfo]:
 
 def seeded(config: RVMConfig, seed: int) -> RVM:
     """A network with random weights, the same for the same seed; torch's own random numbers go on as they were."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    # On the CPU whatever the default device: each device has random numbers of its own.
+    with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
         return RVM(config)
 
 

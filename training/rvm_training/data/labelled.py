@@ -53,7 +53,8 @@ def labelled_videos(root: Path) -> LabelledVideos:
 
 def _something(root: Path) -> LabelledVideos:
     videos = {path.stem: path for path in sorted(videos_below(root))}
-    labels = min(path for path in files_below(root) if path.name == "labels.json")
+    files = sorted(files_below(root))
+    labels = next(path for path in files if path.name == "labels.json")
     numbers = {name: int(index) for name, index in _json(labels).items()}
     classes = tuple(sorted(numbers, key=numbers.__getitem__))
     if sorted(numbers.values()) != list(range(len(classes))):
@@ -61,12 +62,12 @@ def _something(root: Path) -> LabelledVideos:
     found: dict[str, tuple[tuple[Path, int], ...]] = {}
     listed = 0
     for split, word in (("train", "train"), ("val", "validation")):
-        files = sorted(path for path in files_below(root) if path.name.endswith(f"{word}.json"))
-        items = _json(files[0]) if files else []
+        lists = [path for path in files if path.name.endswith(f"{word}.json")]
+        items = _json(lists[0]) if lists else []
         # "Moving [something] up" of a clip is the class "Moving something up".
         named = [(str(item["id"]), str(item["template"]).replace("[", "").replace("]", "")) for item in items]
         if unknown := {name for _, name in named if name not in numbers}:
-            raise ValueError(f"{files[0]}: got the class {min(unknown)!r}, expected one of those in labels.json")
+            raise ValueError(f"{lists[0]}: got the class {min(unknown)!r}, expected one of those in labels.json")
         listed += len(named)
         found[split] = tuple((videos[key], numbers[name]) for key, name in named if key in videos)
     there = sum(map(len, found.values()))

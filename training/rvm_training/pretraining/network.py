@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-import torch
-
 from rvm_model.config import RVMConfig
 from rvm_model.rvm import RVM
-from rvm_model.weights import load_weights, weights_config
+from rvm_model.weights import load_weights, seeded, weights_config
 from rvm_training.pretraining.config import ModelConfig
 from rvm_training.pretraining.initialization import align
 
@@ -20,13 +18,10 @@ def make_network(config: ModelConfig, seed: int) -> RVM:
         ValueError: the initial weights have no decoder, or another aggregator than asked for.
     """
     if config.init is None:
-        # On the CPU whatever device Lightning has chosen: each device has random numbers of its own.
-        with torch.device("cpu"), torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            network = RVM(config.scratch())
-            if config.initialization == "aligned":
-                align(network)
-            return network
+        network = seeded(config.scratch(), seed)
+        if config.initialization == "aligned":
+            align(network)
+        return network
     network, _ = load_weights(config.init)
     if network.decoder is None:
         raise ValueError(
