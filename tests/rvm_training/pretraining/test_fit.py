@@ -113,6 +113,13 @@ def test_compiled_blocks_change_nothing(tiny_run, reference, monkeypatch):
     assert_same_curve(losses(config.folder), expected, 1e-5)
 
 
+def test_bfloat16_trains_alike_on_a_cpu(tiny_run, reference):
+    result = fit(tiny_run("machine.precision=bfloat16"))
+    half = losses(result.folder)
+    assert_same_curve(half, reference.losses, 0.02)
+    assert half != reference.losses
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "layout",

@@ -1,6 +1,7 @@
 """Random scenes are varied, reproducible, and hold what the configuration asks for."""
 
 import dataclasses
+import math
 
 import cv2
 import numpy as np
@@ -43,6 +44,30 @@ def test_shares_of_noise_squares_deformation_and_blur_are_kept():
     objects = [layer for scene in ordinary for layer in scene.layers[1:]]
     assert abs(np.mean([layer.ripple is not None for layer in objects]) - 0.5) < 0.12
     assert abs(np.mean([scene.optics.shutter > 0 for scene in ordinary]) - 0.4) < 0.12
+
+
+def test_a_share_of_scenes_hides_its_objects():
+    drawn = scenes(200, noise_square_share=0.1, hidden_share=0.3)
+    of_noise = [scene for scene in drawn if not scene.layers[0].smooth]
+    squares = [scene for scene in of_noise if math.isinf(scene.layers[0].depth)]
+    assert abs(len(squares) / 200 - 0.1) < 0.07
+    assert abs(len(of_noise) / 200 - 0.4) < 0.1
+
+
+def test_only_motion_shows_hidden_objects():
+    contrast, change = [], []
+    for scene in scenes(60, noise_square_share=0.0, hidden_share=1.0, objects=(1, 1), still_share=0.0):
+        inside = scene.mask(0) == 1
+        if scene.camera.matrix(5, 1.0).tolist() != scene.camera.matrix(0, 1.0).tolist() or inside.sum() < 100:
+            continue
+        grey = [scene.frame(t).mean(axis=2) for t in (0, 5)]
+        contrast.append(np.log(grey[0][inside].std() / grey[0][~inside].std()))
+        moved = np.abs(grey[1] - grey[0])
+        change.append(moved[inside].mean() / moved[~inside].mean())
+    assert len(change) > 10
+    # No bias towards more or less contrast; single windows of coarse noise vary.
+    assert abs(np.mean(contrast)) < 0.1
+    assert np.median(change) > 3
 
 
 def test_objects_move_and_hide_each_other():

@@ -180,7 +180,8 @@ class MachineConfig:
     process or `ddp`."""
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     """Of matrix products, and of what passes between them in the decoder; parameters, loss, norms, softmax and the
-    recurrent state stay float32. `auto` is bfloat16 on a GPU, float32 on a CPU, where bfloat16 is slower."""
+    recurrent state stay float32. `auto` is bfloat16 on a GPU and float32 on a CPU, where bfloat16 is faster only if it
+    has instructions for it (avx512_bf16 or amx_bf16 among the flags in /proc/cpuinfo)."""
     micro_batch: int = 64
     """Most clips on a device at once; gradients accumulate until the batch is full."""
     checkpointing: Literal["none", "step", "block"] = "none"

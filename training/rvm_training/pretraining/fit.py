@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rvm_training import configuration
 from rvm_training.pretraining.checkpoints import Checkpoints
@@ -88,7 +90,8 @@ def fit(config: TrainConfig) -> FitResult:
     if resume is not None:
         say(f"going on from {resume}")
     checkpoint = None if resume is None else str(resume / STATE)
-    trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    with _attention(config.machine):
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     return FitResult(config.folder, trainer.global_step, preemption.received, reports=trainer.is_global_zero)
 
 
@@ -135,9 +138,17 @@ def _on_gpu(machine: MachineConfig) -> bool:
     return machine.accelerator != "cpu" and torch.cuda.is_available()
 
 
+def _half(machine: MachineConfig) -> bool:
+    return machine.precision == "bfloat16" or (machine.precision == "auto" and _on_gpu(machine))
+
+
 def _precision(machine: MachineConfig) -> Literal["32-true", "bf16-mixed"]:
-    half = machine.precision == "bfloat16" or (machine.precision == "auto" and _on_gpu(machine))
-    return "bf16-mixed" if half else "32-true"
+    return "bf16-mixed" if _half(machine) else "32-true"
+
+
+def _attention(machine: MachineConfig) -> AbstractContextManager[None]:
+    # torch's fused kernel for CPUs has no fast products of bfloat16. Plain ones take the softmax in float32 too.
+    return sdpa_kernel(SDPBackend.MATH) if _half(machine) and not _on_gpu(machine) else nullcontext()
 
 
 def _strategy(machine: MachineConfig, world_size: int) -> str | Strategy:

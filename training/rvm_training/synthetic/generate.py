@@ -6,7 +6,7 @@ long as one likes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,7 +14,10 @@ from rvm_training.synthetic.motion import Camera, Pose, Ripple, Track, random_wa
 from rvm_training.synthetic.noise_square import NoiseSquareConfig, noise_square_scene
 from rvm_training.synthetic.scene import Layer, Optics, Scene
 from rvm_training.synthetic.shapes import shape
-from rvm_training.synthetic.textures import texture
+from rvm_training.synthetic.textures import U8, Surface, one_noise, texture
+
+SHARES = ("photograph_share", "deform_share", "still_share", "noise_square_share", "hidden_share", "blur_share")
+"""Fields of a `SceneConfig` between 0 and 1."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,9 @@ class SceneConfig:
     """Share of objects that stand still in the world and do not deform: only the camera moves them."""
     noise_square_share: float = 0.1
     """Share of clips that are nothing but a noise square on noise, which a single frame does not show."""
+    hidden_share: float = 0.0
+    """Share of clips whose objects and background are covered by one kind of noise, of any grain: of many shapes and
+    under any motion, only that motion shows them."""
     blur_share: float = 0.2
     """Share of clips with motion blur, and likewise with defocus."""
     held_out: bool = False
@@ -60,9 +66,14 @@ class SceneConfig:
             raise ValueError(f"objects: got {self.objects}, expected 0 <= fewest <= most <= 254")
         if not 0 < self.object_size[0] <= self.object_size[1]:
             raise ValueError(f"object_size: got {self.object_size}, expected 0 < smallest <= largest")
-        for name in ("photograph_share", "deform_share", "still_share", "noise_square_share", "blur_share"):
+        for name in SHARES:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected 0..1")
+        if self.noise_square_share + self.hidden_share > 1:
+            raise ValueError(
+                f"noise_square_share and hidden_share: got {self.noise_square_share} and {self.hidden_share}, expected "
+                "shares of the same clips, at most 1 together"
+            )
         for name in ("speed", "sway", "swell", "turn", "camera_speed", "shake", "zoom", "roll"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected 0 or more")
@@ -70,28 +81,58 @@ class SceneConfig:
 
 def random_scene(rng: np.random.Generator, height: int, width: int, config: SceneConfig = SceneConfig()) -> Scene:
     """Draw a scene of height x width pixels."""
-    if rng.random() < config.noise_square_share:
+    kind = rng.random()
+    if kind < config.noise_square_share:
         return noise_square_scene(rng, NoiseSquareConfig(height=height, width=width))
     side = min(height, width)
-    layers = [_background(rng, height, width, config)]
+    noise = None
+    if kind < config.noise_square_share + config.hidden_share:
+        config = _nothing_to_see(rng, config)
+        noise = one_noise(rng, side)
+    layers = [_background(rng, height, width, config, noise)]
     # Far to near, so that what is in front also moves more under the camera.
     count = int(rng.integers(config.objects[0], config.objects[1] + 1))
     for depth in np.sort(rng.uniform(1.0, 3.0, count))[::-1]:
-        layers.append(_object(rng, height, width, float(depth), config))
+        layers.append(_object(rng, height, width, float(depth), config, noise))
+    if noise is not None:
+        layers = [_without_traces(layer) for layer in layers]
     return Scene(
         height, width, tuple(layers), _camera(rng, height, width, config), _optics(rng, config, side),
         seed=int(rng.integers(2**32)),
     )  # fmt: skip
 
 
-def _background(rng: np.random.Generator, height: int, width: int, config: SceneConfig) -> Layer:
+def _nothing_to_see(rng: np.random.Generator, config: SceneConfig) -> SceneConfig:
+    # What changes the noise itself would show an object in a single frame: another scale, and blur. In half of the
+    # clips the camera stands still, so that what moves at all is an object.
+    config = replace(config, swell=0.0, zoom=0.0, blur_share=0.0)
+    return config if rng.random() < 0.5 else replace(config, camera_speed=0.0, roll=0.0, shake=0.0)
+
+
+def _without_traces(layer: Layer) -> Layer:
+    # Interpolation and soft edges would smooth the noise of what moves.
+    alpha = None if layer.alpha is None else (layer.alpha > 0.5).astype(np.float32)
+    return replace(layer, alpha=alpha, smooth=False)
+
+
+def _background(rng: np.random.Generator, height: int, width: int, config: SceneConfig, noise: Surface | None) -> Layer:
     size = int(max(height, width) * rng.uniform(1.2, 1.8))
-    image = texture(rng, size, photograph_share=max(config.photograph_share, 0.6), held_out=config.held_out)
+    image = _surface(rng, size, max(config.photograph_share, 0.6), config, noise)
     pose = Pose(Track((width - 1) / 2), Track((height - 1) / 2), angle=Track(float(rng.uniform(-0.3, 0.3))))
     return Layer(image, pose, depth=float(rng.uniform(3.0, 6.0)))
 
 
-def _object(rng: np.random.Generator, height: int, width: int, depth: float, config: SceneConfig) -> Layer:
+def _surface(
+    rng: np.random.Generator, size: int, photograph_share: float, config: SceneConfig, noise: Surface | None
+) -> U8:
+    if noise is not None:
+        return noise(size)
+    return texture(rng, size, photograph_share=photograph_share, held_out=config.held_out)
+
+
+def _object(
+    rng: np.random.Generator, height: int, width: int, depth: float, config: SceneConfig, noise: Surface | None
+) -> Layer:
     side = min(height, width)
     size = max(8, int(side * rng.uniform(*config.object_size)))
     still = rng.random() < config.still_share
@@ -116,7 +157,7 @@ def _object(rng: np.random.Generator, height: int, width: int, depth: float, con
         )
     turn = 0.0 if still else float(rng.uniform(-1, 1) * config.turn)
     return Layer(
-        texture=texture(rng, size, photograph_share=config.photograph_share, held_out=config.held_out),
+        texture=_surface(rng, size, config.photograph_share, config, noise),
         alpha=shape(rng, size),
         pose=Pose(
             coordinate(width),

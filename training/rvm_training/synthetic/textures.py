@@ -12,6 +12,8 @@ from skimage import data
 
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
+Surface = Callable[[int], U8]
+"""From a side in pixels to RGB uint8 [size, size, 3]."""
 
 TRAIN_PHOTOGRAPHS = (
     "astronaut", "coffee", "hubble_deep_field", "brick", "grass", "camera", "coins", "retina", "page", "cell",
@@ -50,6 +52,34 @@ def texture(rng: np.random.Generator, size: int, *, photograph_share: float, hel
 def white_noise(rng: np.random.Generator, height: int, width: int) -> U8:
     """Independent grey levels, uniform in 0..255: RGB uint8 [height, width, 3]."""
     return np.repeat(rng.integers(0, 256, (height, width, 1), np.uint8), 3, axis=2)
+
+
+def one_noise(rng: np.random.Generator, side: int) -> Surface:
+    """Draw a kind of noise for an image of that side in pixels: surfaces of it cannot be told apart but by motion.
+
+    Returns:
+        A function from a size in pixels to RGB uint8 [size, size, 3]: another window at each call, of the same grain,
+        colours and contrast.
+    """
+    grain = float(rng.uniform(0.3, max(0.5, side / 40)))
+    channels = int(rng.choice([1, 3]))
+    reach = 2 * int(4 * grain) + 1
+    kernel = cv2.getGaussianKernel(reach, grain)
+    # By what the blur leaves of unit variance, not by each window's own, which would tell windows apart.
+    scale = float(rng.uniform(30, 75)) / float((kernel**2).sum())
+
+    def draw(size: int) -> U8:
+        field = cv2.sepFilter2D(
+            rng.standard_normal((size, size, channels), np.float32),
+            -1,
+            kernel,
+            kernel,
+            borderType=cv2.BORDER_REFLECT_101,
+        )
+        image = np.clip(np.rint(128 + scale * field.reshape(size, size, channels)), 0, 255).astype(np.uint8)
+        return image if channels == 3 else np.repeat(image, 3, axis=2)
+
+    return draw
 
 
 def fractal_noise(rng: np.random.Generator, size: int, *, octaves: int = 5, roughness: float = 0.55) -> F32:
