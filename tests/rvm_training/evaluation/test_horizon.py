@@ -21,6 +21,8 @@ def test_each_horizon_is_scored_on_its_frames_alone(benchmarks, oracle):
     assert result.curves["relative"] == [1.0, expected[1] / expected[0]]
     assert expected[1] < expected[0]
     assert result.metrics["relative@6"] == expected[1] / expected[0]
+    # One of 32 features of the oracle is 1, the rest 0.
+    assert result.curves["RMS of features"] == pytest.approx([32**-0.5] * 2)
 
 
 def test_videos_that_are_too_short_are_left_out_and_none_is_refused(benchmarks, oracle):

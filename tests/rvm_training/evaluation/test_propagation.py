@@ -49,6 +49,16 @@ def test_davis_scores_are_means_over_objects_without_the_ends(benchmarks, oracle
     assert (result.protocol, result.settings["context"]) == ("davis-2017", 3)
 
 
+def test_what_a_model_has_to_beat_is_the_first_mask_kept(benchmarks, oracle):
+    (video, *_) = datasets.davis(benchmarks / "davis")
+    _, masks = video.read()
+    unmoved = np.broadcast_to(masks[0], masks.shape)
+    expected = summary(score_objects("", masks, unmoved))["J&F-Mean"]
+    result = evaluate_davis(oracle(masks), [video], data="made", protocol=PROTOCOL)
+    assert result.metrics["J&F of masks that stay"] == expected
+    assert 0 < expected < result.metrics["J&F-Mean"]
+
+
 def test_masks_are_left_for_the_official_code(benchmarks, oracle, tmp_path):
     (video, *_) = datasets.davis(benchmarks / "davis")
     frames, masks = video.read()

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from statistics import fmean
 
 from rvm_training.evaluation.datasets import MaskVideo
 from rvm_training.evaluation.models import VideoModel
 from rvm_training.evaluation.propagation import (
     DAVIS,
+    STAYS,
     ObjectScore,
     Progress,
     Protocol,
-    propagate_masks,
+    masks_by_features,
+    resized,
     score_objects,
+    stays,
     summary,
 )
 from rvm_training.evaluation.result import Result
@@ -65,7 +69,8 @@ def evaluate_horizon(
         progress: passes the videos through.
 
     Returns:
-        The curves `J&F` and `relative` (divided by the first) over `frames`.
+        The curves `J&F`, `relative` (divided by the first), that of masks that stay, and `RMS of features` (root mean
+        square of a horizon's last frame, mean over the videos: whether a state drifts) over `frames`.
 
     Raises:
         DatasetError: a video cannot be read.
@@ -73,11 +78,16 @@ def evaluate_horizon(
     """
     kept = long_enough(videos, horizons)
     scores: dict[int, list[ObjectScore]] = {frames: [] for frames in horizons}
+    of_first: dict[int, list[ObjectScore]] = {frames: [] for frames in horizons}
+    sizes: dict[int, list[float]] = {frames: [] for frames in horizons}
     for video in progress(kept):
         frames, gt = video.read()
-        pred = propagate_masks(model, frames[: horizons[-1]], gt[0], protocol)
+        features = model.features(resized(frames[: horizons[-1]], protocol.size))
+        pred = masks_by_features(features, gt[0], protocol)
         for count in horizons:
             scores[count] += score_objects(video.name, gt[:count], pred[:count])
+            of_first[count] += stays(video.name, gt[:count])
+            sizes[count].append(float(features[count - 1].float().square().mean().sqrt()))
     if not all(scores.values()):
         raise ValueError(f"{data}: got no object in the first mask of any video, expected one to follow")
     curve = [summary(scores[count])["J&F-Mean"] for count in horizons]
@@ -85,5 +95,11 @@ def evaluate_horizon(
     metrics = {f"J&F@{count}": value for count, value in zip(horizons, curve, strict=True)}
     metrics[f"relative@{horizons[-1]}"] = relative[-1]
     settings = {**asdict(protocol), "videos": len(kept)}
-    curves: dict[str, Sequence[float]] = {"frames": list(horizons), "J&F": curve, "relative": relative}
+    curves: dict[str, Sequence[float]] = {
+        "frames": list(horizons),
+        "J&F": curve,
+        "relative": relative,
+        STAYS: [summary(of_first[count])["J&F-Mean"] for count in horizons],
+        "RMS of features": [fmean(sizes[count]) for count in horizons],
+    }
     return Result("horizon", model.info, data, settings, metrics, curves=curves)

@@ -52,6 +52,8 @@ class Protocol:
 
 DAVIS = Protocol()
 JHMDB = Protocol(size=(320, 320))
+STAYS = "J&F of masks that stay"
+"""Name of the figure of `stays` in results."""
 VIP = Protocol(size=(448, 880), top_k=10)
 
 
@@ -77,13 +79,21 @@ def propagate_masks(
     Returns:
         Labels int32 [T, H, W]; the first frame's are propagated from itself.
     """
-    labels, values = mask_to_labels(first_mask, model.grid, protocol.size)
-    scores = _propagated(model, frames, labels, protocol)
-    return labels_to_masks(scores, values, protocol.size, (frames.shape[1], frames.shape[2]))
+    return masks_by_features(model.features(resized(frames, protocol.size)), first_mask, protocol)
 
 
-def _propagated(model: VideoModel, frames: Frames, labels: npt.NDArray[np.float32], protocol: Protocol) -> torch.Tensor:
-    features = model.features(resized(frames, protocol.size))
+def masks_by_features(
+    features: torch.Tensor, first_mask: npt.NDArray[np.integer], protocol: Protocol
+) -> npt.NDArray[np.int32]:
+    """As `propagate_masks`, from features [T, h, w, D] of frames of the protocol's size."""
+    rows, columns = features.shape[1:3]
+    labels, values = mask_to_labels(first_mask, (rows, columns), protocol.size)
+    scores = _propagated(features, labels, protocol)
+    height, width = first_mask.shape
+    return labels_to_masks(scores, values, protocol.size, (height, width))
+
+
+def _propagated(features: torch.Tensor, labels: npt.NDArray[np.float32], protocol: Protocol) -> torch.Tensor:
     return propagate_labels(
         features,
         torch.from_numpy(labels).to(features.device),
@@ -135,6 +145,11 @@ def summary(scores: Iterable[ObjectScore]) -> dict[str, float]:
     return {"J&F-Mean": (table["J-Mean"] + table["F-Mean"]) / 2, **table}
 
 
+def stays(name: str, gt: npt.NDArray[np.integer]) -> Iterator[ObjectScore]:
+    """Score the first mask kept for the whole sequence: what a model has to beat. See `score_objects`."""
+    return score_objects(name, gt, np.broadcast_to(gt[0], gt.shape))
+
+
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
 """Passes the videos through, showing how far it is."""
 
@@ -166,19 +181,22 @@ def evaluate_davis(
         ValueError: no object anywhere.
     """
     scores: list[ObjectScore] = []
+    of_first: list[ObjectScore] = []
     for video in progress(videos):
         frames, gt = video.read()
         pred = propagate_masks(model, frames, gt[0], protocol)
         if masks_to is not None:
             write_masks(masks_to / f"davis-{year}" / model.info.file_name / video.name, video.masks, pred)
         scores += score_objects(video.name, gt, pred)
+        of_first += stays(video.name, gt)
     if not scores:
         raise ValueError(f"{data}: got no object in the first mask of any sequence, expected one to follow")
     parts = [
         {"sequence": each.sequence, "object": each.object, "J": asdict(each.j), "F": asdict(each.f)} for each in scores
     ]
     said = {**asdict(protocol), "objects": len(parts)}
-    return Result(f"davis-{year}", model.info, data, said, summary(scores), parts)
+    metrics = summary(scores) | {STAYS: summary(of_first)["J&F-Mean"]}
+    return Result(f"davis-{year}", model.info, data, said, metrics, parts)
 
 
 def evaluate_vip(
@@ -217,7 +235,8 @@ def evaluate_jhmdb(
     for video in progress(videos):
         frames, gt = video.read()
         original = (frames.shape[1], frames.shape[2])
-        scores = _propagated(model, frames, pose_to_labels(gt[0], model.grid, original), protocol)
+        features = model.features(resized(frames, protocol.size))
+        scores = _propagated(features, pose_to_labels(gt[0], model.grid, original), protocol)
         pred, seen = labels_to_poses(scores, original)
         gts.append(gt)
         preds.append(pred)

@@ -10,10 +10,12 @@ import torch
 
 from rvm_model.engines import choose_engine
 from rvm_model.engines.manifest import MANIFEST
+from rvm_model.weights import weights_config
 from rvm_training.evaluation.models.base import VideoModel
 from rvm_training.evaluation.models.pixels import PixelModel
 from rvm_training.evaluation.models.rivals import load_timm, load_transformers
 from rvm_training.evaluation.models.rvm import RecurrentModel
+from rvm_training.evaluation.models.windowed import WindowedModel
 
 PIXELS = "pixels"
 STILL = "still:"
@@ -102,6 +104,8 @@ def load_model(choice: Choice, size: tuple[int, int]) -> VideoModel:
                 f"{size[0]}x{size[1]}; export one with `rvm export --size {size[0]}x{size[1]}`, or give its own size"
             )
         return RecurrentModel(engine, choice.title)
+    if weights_config(spec).aggregator != "gated":
+        return WindowedModel(spec, choice.title, size, choice.torch_device)
     engine = choose_engine(choice.engine, model=spec, size=size, device=choice.device, threads=choice.threads)
     return RecurrentModel(engine, choice.title)
 
