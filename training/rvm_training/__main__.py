@@ -11,6 +11,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo-clip": ("rvm_training.cli.demo_clip", "render the demo's video and its true masks"),
     "manifest": ("rvm_training.cli.manifest", "list the clips of a dataset, pack them into shards"),
     "train": ("rvm_training.cli.train", "pretrain or fine-tune a network"),
+    "curves": ("rvm_training.cli.curves", "what several training runs measured, in one picture"),
     "checkpoint": ("rvm_training.cli.checkpoint", "list a run's checkpoints, make one file of weights of them"),
     "export": ("rvm_training.cli.export", "compile a network into an engine folder, and compare them"),
     "engine": ("rvm_training.cli.engine", "what an engine folder is, and whether it runs here"),

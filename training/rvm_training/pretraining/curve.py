@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -54,4 +55,26 @@ def draw_curves(metrics: Metrics, path: Path) -> None:
         axes.grid(alpha=0.3)
     left.set_yscale("log")
     right.legend()
+    figure.savefig(path, dpi=110)
+
+
+def draw_beside(runs: Mapping[str, Metrics], names: Sequence[str], path: Path, *, logarithmic: bool = False) -> None:
+    """Draw several runs over steps, one panel for each metric.
+
+    Args:
+        runs: name of a run to its metrics.
+        names: of the metrics; each run has them all.
+        path: of the PNG.
+        logarithmic: the vertical axes.
+    """
+    figure = Figure(figsize=(5.5 * len(names), 4), layout="constrained")
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        for run, metrics in runs.items():
+            axes.plot(list(metrics[name]), list(metrics[name].values()), label=run, linewidth=1)
+        axes.set(xlabel="step", ylabel=name)
+        axes.grid(alpha=0.3)
+        if logarithmic:
+            axes.set_yscale("log")
+        axes.legend(fontsize="small")
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
