@@ -1,9 +1,12 @@
 """Weights that begin by looking at a patch's own place in other frames."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from rvm_model.config import DecoderConfig, RVMConfig
+from rvm_model.core import GatedCore
 from rvm_model.position import position_code
 from rvm_model.rvm import RVM
 from rvm_training.configuration import build
@@ -45,6 +48,31 @@ def test_a_hidden_patch_looks_at_its_own_place_from_the_first_step():
     align(network)
     assert before < 1.5 / 36
     assert own_place_share(network) > 2 / 36
+
+
+def test_the_state_starts_as_mostly_new():
+    torch.manual_seed(0)
+    network = RVM(SIZES)
+    frames = torch.rand(2, 48, 48, 3)
+
+    def share_of_the_new(network: RVM) -> float:
+        core = network.core
+        assert isinstance(core, GatedCore)
+        with torch.no_grad():
+            state, _ = network.step(frames[:1])
+            tokens = network.encode(frames[1:])
+            return float(torch.sigmoid(core.input_update(tokens) + core.state_update(state)).mean())
+
+    before = share_of_the_new(network)
+    align(network)
+    assert 0.4 < before < 0.6
+    assert share_of_the_new(network) > 0.85
+
+
+def test_self_attention_is_aligned_too():
+    network = RVM(replace(SIZES, aggregator="self_attention"))
+    align(network)
+    assert network.forward_clip(torch.rand(1, 2, 48, 48, 3))[0].isfinite().all()
 
 
 def test_what_is_aligned_depends_on_the_seed_alone(tiny_run):

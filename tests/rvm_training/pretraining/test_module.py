@@ -10,6 +10,7 @@ import torch
 from rvm_model import RVM
 from rvm_model.checkpoint import load_checkpoint, save_checkpoint
 from rvm_model.keymap import entries
+from rvm_model.position import position_code
 from rvm_training import configuration
 from rvm_training.data.dataset import Batch
 from rvm_training.data.manifest import Clip, Manifest
@@ -173,6 +174,28 @@ def test_weights_remember_the_size_that_training_went_on_at(tiny_run, tmp_path):
     assert load_checkpoint(tmp_path / "went_on.safetensors").config.image_size == (40, 48)
     back = tiny_run("model.sizes=null", f"model.init={tmp_path / 'went_on.safetensors'}")
     assert network_sizes(back.model) == first.config
+
+
+def test_the_position_code_is_made_anew_where_that_is_asked_for(tiny_run, tmp_path):
+    save_checkpoint(make_network(tiny_run().model, 3), tmp_path / "start.safetensors")
+    words = ["model.sizes=null", f"model.init={tmp_path / 'start.safetensors'}", "model.size=[40, 48]"]
+    resized = make_network(tiny_run(*words).model, 0)
+    config = tiny_run(*words, "model.position_code=anew", "machine.stop_at_step=1")
+    anew = make_network(config.model, 0)
+    black = torch.zeros(1, 40, 48, 3)
+    code = position_code((5, 6), (5, 6), 16, device=torch.device("cpu"), dtype=torch.float32)
+    bias = anew.tokenizer.patch_embedding.bias
+    torch.testing.assert_close(anew.tokenizer(black)[0] - bias, code)
+    assert not torch.allclose(resized.tokenizer(black)[0] - bias, code, atol=0.1)
+    fit(config)
+    trained = consolidate(config.folder).config
+    assert (trained.base_grid, trained.trained_grid, trained.image_size) == ((5, 6), None, (40, 48))
+    assert network_sizes(config.model) == trained
+
+
+def test_random_weights_have_no_older_position_code(tiny_run):
+    with pytest.raises(ValueError, match="position_code: got anew without init, expected resized"):
+        tiny_run("model.position_code=anew")
 
 
 def test_the_average_of_the_first_steps_is_not_that_of_the_random_start(tiny_run):

@@ -33,6 +33,10 @@ class ModelConfig:
     initialization: Literal["authors", "aligned"] = "authors"
     """Random weights that training starts from, without `init`. `aligned` learns in fewer steps at small sizes: patches
     begin by looking at their own place in other frames (`rvm_training.pretraining.initialization`)."""
+    position_code: Literal["resized", "anew"] = "resized"
+    """With `init`, at a training size other than the weights': resize their encoder's position code, as the authors do
+    where frames have another size, or make it for this size. `anew` keeps the encoder's code equal to the decoder's,
+    which is never resized: the decoder then finds a patch's place where it was, and training goes on where it stood."""
     aggregator: Literal["gated", "self_attention"] = "gated"
     """What turns encoded frames into features: the recurrent core, or self-attention over the whole clip (the paper's
     ablation; it cannot stream)."""
@@ -49,6 +53,11 @@ class ModelConfig:
         if self.init is not None and self.initialization != "authors":
             raise ValueError(f"model.initialization: got {self.initialization} with init, which has weights already")
         if self.init is None:
+            if self.position_code != "resized":
+                raise ValueError(
+                    f"model.position_code: got {self.position_code} without init, expected resized; random weights "
+                    "have the code of their training size anyway"
+                )
             self.scratch()
 
     def scratch(self) -> RVMConfig:

@@ -29,15 +29,19 @@ def make_network(config: ModelConfig, seed: int) -> RVM:
         )
     if network.config.aggregator != config.aggregator:
         raise ValueError(f"model.init: got the aggregator {network.config.aggregator}, expected {config.aggregator}")
-    network.config = _trained_at(network.config, config.size)
-    return network.train()
+    # Made again, for the parts that keep sizes of their own.
+    again = seeded(_trained_at(network.config, config), seed)
+    again.load_state_dict(network.state_dict())
+    return again
 
 
 def network_sizes(config: ModelConfig) -> RVMConfig:
     """Sizes of the network that `make_network` makes."""
-    return config.scratch() if config.init is None else _trained_at(weights_config(config.init), config.size)
+    return config.scratch() if config.init is None else _trained_at(weights_config(config.init), config)
 
 
-def _trained_at(sizes: RVMConfig, image_size: tuple[int, int]) -> RVMConfig:
-    grid = sizes.grid(*image_size)
+def _trained_at(sizes: RVMConfig, config: ModelConfig) -> RVMConfig:
+    grid = sizes.grid(*config.size)
+    if config.position_code == "anew":
+        return dataclasses.replace(sizes, base_grid=grid, trained_grid=None)
     return dataclasses.replace(sizes, trained_grid=None if grid == sizes.base_grid else grid)
