@@ -123,6 +123,7 @@ class RVM(nn.Module):
         targets: Tensor,
         deltas: Tensor | None = None,
         *,
+        last_only: bool = False,
         mask_ratio: float = 0.95,
         permutation: Tensor | None = None,
         state: Tensor | None = None,
@@ -134,6 +135,7 @@ class RVM(nn.Module):
             sources: [B, Ts, H, W, 3], consecutive frames, uint8 or float in [0, 1].
             targets: [B, Tt, H, W, 3], later frames of the same clip.
             deltas: [B, Tt] integers, how many frames later; None leaves the time code out.
+            last_only: the decoder sees the features of the last source alone, instead of all sources' as in the paper.
             mask_ratio: share of each target's patches that is hidden; int(N * (1 - mask_ratio)) stay visible.
             permutation: [B, Tt, N] order of patches whose first ones stay visible; None draws one that the whole
                 batch shares, as the authors do.
@@ -173,7 +175,8 @@ class RVM(nn.Module):
         target_tokens = self.tokenizer(targets.flatten(0, 1))
         kept = permutation[..., :keep].flatten(0, 1)[..., None].expand(-1, -1, target_tokens.shape[-1])
         visible = self.encoder(prepend_cls(self.cls_token, target_tokens.gather(1, kept)))
-        frames = self.decoder(features.flatten(1, 2), visible.unflatten(0, (batch, count)), restore, deltas, grid)
+        seen = features[:, -1] if last_only else features.flatten(1, 2)
+        frames = self.decoder(seen, visible.unflatten(0, (batch, count)), restore, deltas, grid)
         return Reconstruction(frames, (restore >= keep).unflatten(-1, grid), features, state)
 
     def _checked_state(self, state: Tensor | None, tokens: Tensor) -> Tensor:

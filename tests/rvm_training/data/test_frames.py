@@ -43,6 +43,17 @@ def test_a_stride_thins_the_video_and_deltas_stay_in_frames_of_the_clip():
         assert [(target - choice.sources[-1]) / 3 for target in choice.targets] == choice.deltas
 
 
+def test_numbers_of_sources_run_from_the_fewest_to_all():
+    assert list(FrameSampling().source_counts) == [4]
+    assert list(FrameSampling(fewest_sources=2).source_counts) == [2, 3, 4]
+
+
+@pytest.mark.parametrize("options", [{"fewest_sources": 0}, {"fewest_sources": 5}, {"delta_origin": "first"}])
+def test_fewer_sources_than_none_or_than_deltas_count_from_are_refused(options):
+    with pytest.raises(ValueError, match=r"frames\.fewest_sources: got . of 4"):
+        FrameSampling(**{"fewest_sources": 2, **options})
+
+
 @pytest.mark.parametrize(
     "sampling",
     [FrameSampling(), FrameSampling(sources=1), FrameSampling(delta_origin="first"), FrameSampling(frame_stride=2)],

@@ -37,6 +37,14 @@ def test_a_tiny_network_is_counted_as_by_hand():
     assert step_flops(TINY, (8, 8), sampling, 0.75) == 3 * counted
 
 
+def test_varying_numbers_of_sources_count_as_their_mean():
+    def flops(**options) -> int:
+        return forward_flops(TINY, (8, 8), FrameSampling(targets=3, delta_max=8, **options), 0.75)
+
+    assert flops(sources=3, fewest_sources=1) == sum(flops(sources=count) for count in (1, 2, 3)) // 3
+    assert flops(sources=2, decoder_sees="last") < flops(sources=2)
+
+
 @pytest.mark.parametrize(("name", "gflops"), [("rvm_small16_256", 19.1), ("rvm_large16_256", 200.9)])
 def test_encoder_and_core_of_the_presets_take_what_is_known_of_them(name, gflops):
     from torch.utils.flop_counter import FlopCounterMode

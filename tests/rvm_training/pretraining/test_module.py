@@ -92,6 +92,11 @@ EXTRAS = {
     "one source (SiamMAE)": ["data.frames.sources=1"],
     "eight sources": ["data.frames.sources=8", "data.frames.delta_max=4"],
     "self-attention aggregator": ["model.aggregator=self_attention"],
+    "one to four sources, the last state decoded": [
+        "data.frames.sources=4",
+        "data.frames.fewest_sources=1",
+        "data.frames.decoder_sees=last",
+    ],
     "deltas from the first source": ["data.frames.delta_origin=first"],
 }
 
@@ -104,6 +109,26 @@ def test_every_objective_and_ablation_trains(tiny_run, words):
     assert metrics["train/loss"][4] < metrics["train/loss"][1]
     if "shared_mask" not in words[0] and not words[0].startswith(("objective", "data.frames.delta_origin")):
         assert metrics["train/loss"] == metrics["train/mse"]
+
+
+def test_numbers_of_sources_take_turns_and_the_last_ones_stay(tiny_run, monkeypatch):
+    seen = []
+    original = RVM.reconstruct
+
+    def noted(network, sources, targets, deltas, **options):
+        seen.append((sources.shape[1], torch.equal(sources[:, -1], last), options["last_only"]))
+        return original(network, sources, targets, deltas, **options)
+
+    batch = random_batch()
+    last = batch.resized((32, 32))[:, 1]
+    config = tiny_run("data.frames.fewest_sources=1", "data.frames.decoder_sees=last")
+    module = module_with(make_network(config.model, 0), config)
+    monkeypatch.setattr(RVM, "reconstruct", noted)
+    for step in range(3):
+        monkeypatch.setattr(Pretraining, "global_step", step)
+        module.training_step(batch, 0)
+    module.validation_step(batch, 0)
+    assert seen == [(1, True, True), (2, True, True), (1, True, True), (2, True, True)]
 
 
 def test_the_loss_is_the_sum_of_what_is_asked_for(tiny_run):

@@ -14,6 +14,12 @@ class FrameSampling:
 
     sources: int = 4
     """Consecutive source frames that the core takes in. 1 is the setting of SiamMAE."""
+    fewest_sources: int | None = None
+    """Training batches take the last so many of the sources, one more from step to step up to `sources`, and again: a
+    state is asked for at any age. Null takes all always."""
+    decoder_sees: Literal["all", "last"] = "all"
+    """Source frames whose features the decoder attends to. With the paper's `all` a network may spread what it knows
+    over them, so that states differ by their age; with `last` each state has to hold everything."""
     targets: int = 4
     """Target frames to reconstruct, each with a delta of its own."""
     delta_min: int = 4
@@ -32,11 +38,24 @@ class FrameSampling:
                 f"frames: got {self.sources} sources, {self.targets} targets, stride {self.frame_stride}, "
                 "expected at least 1 of each"
             )
+        if self.fewest_sources is not None and not (
+            1 <= self.fewest_sources <= self.sources and self.delta_origin == "last"
+        ):
+            raise ValueError(
+                f"frames.fewest_sources: got {self.fewest_sources} of {self.sources} with deltas from the "
+                f"{self.delta_origin} source, expected 1 to {self.sources}, and deltas from the last, which is always "
+                "there"
+            )
         if not self.nearest <= self.delta_min <= self.delta_max:
             raise ValueError(
                 f"frames: got deltas {self.delta_min}..{self.delta_max} from the {self.delta_origin} source, "
                 f"expected {self.nearest} <= delta_min <= delta_max"
             )
+
+    @property
+    def source_counts(self) -> range:
+        """Numbers of sources that training takes in turn."""
+        return range(self.sources if self.fewest_sources is None else self.fewest_sources, self.sources + 1)
 
     @property
     def nearest(self) -> int:

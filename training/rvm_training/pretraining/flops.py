@@ -13,7 +13,10 @@ from rvm_training.data.frames import FrameSampling
 
 
 def forward_flops(config: RVMConfig, size: tuple[int, int], sampling: FrameSampling, mask_ratio: float) -> int:
-    """Operations of `RVM.reconstruct` for one clip, a multiply-add counted as two. Nothing is computed."""
+    """Operations of `RVM.reconstruct` for one clip, a multiply-add counted as two; the mean over numbers of sources.
+
+    Nothing is computed.
+    """
     with torch.device("meta"):
         network = RVM(config)
         sources = torch.empty(1, sampling.sources, *size, 3)
@@ -22,8 +25,16 @@ def forward_flops(config: RVMConfig, size: tuple[int, int], sampling: FrameSampl
         permutation = torch.empty(1, sampling.targets, config.token_count(*size) - 1, dtype=torch.int64)
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        network.reconstruct(sources, targets, deltas, mask_ratio=mask_ratio, permutation=permutation)
-    return counter.get_total_flops()
+        for count in sampling.source_counts:
+            network.reconstruct(
+                sources[:, :count],
+                targets,
+                deltas,
+                last_only=sampling.decoder_sees == "last",
+                mask_ratio=mask_ratio,
+                permutation=permutation,
+            )
+    return counter.get_total_flops() // len(sampling.source_counts)
 
 
 def step_flops(config: RVMConfig, size: tuple[int, int], sampling: FrameSampling, mask_ratio: float) -> int:

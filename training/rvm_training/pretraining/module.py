@@ -88,7 +88,8 @@ class Pretraining(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one micro-batch: its mean over all its clips, those without frames counting zero."""
-        frames, out = self._reconstruct(self.network, batch)
+        counts = self.config.data.frames.source_counts
+        frames, out = self._reconstruct(self.network, batch, counts[self.global_step % len(counts)])
         targets = frames[:, self.config.data.frames.sources :]
         losses, mse = self._losses(out, targets)
         state = out.state.detach().float()
@@ -103,7 +104,7 @@ class Pretraining(L.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure reconstruction on held-out clips, beside two predictions that need no network."""
         network = self.network if self.average is None else self.average
-        frames, out = self._reconstruct(network, batch)
+        frames, out = self._reconstruct(network, batch, self.config.data.frames.sources)
         split = self.config.data.frames.sources
         sources, targets = frames[:, :split], frames[:, split:]
         losses, mse = self._losses(out, targets)
@@ -179,14 +180,16 @@ class Pretraining(L.LightningModule):
             )
         return {"grad_norm": norm}
 
-    def _reconstruct(self, network: RVM, batch: Batch) -> tuple[Tensor, Reconstruction]:
-        """The batch's frames [B, S + T, H, W, 3] in [0, 1], and the reconstruction of the targets."""
+    def _reconstruct(self, network: RVM, batch: Batch, count: int) -> tuple[Tensor, Reconstruction]:
+        """The batch's frames [B, S + T, H, W, 3] in [0, 1], and the targets from the last `count` sources."""
         frames = batch.resized(self.config.model.size)
-        split = self.config.data.frames.sources
+        sampling = self.config.data.frames
+        split = sampling.sources
         out = network.reconstruct(
-            frames[:, :split],
+            frames[:, split - count : split],
             frames[:, split:],
             batch.deltas,
+            last_only=sampling.decoder_sees == "last",
             mask_ratio=self.config.objective.mask_ratio,
             permutation=batch.permutation,
         )
