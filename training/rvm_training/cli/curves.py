@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from rvm_training.cli.eval_arguments import named
+
 
 def main(arguments: Sequence[str]) -> int:
     """Run the subcommand; returns the exit status."""
@@ -23,19 +25,16 @@ def main(arguments: Sequence[str]) -> int:
     for name, metrics in runs.items():
         if missing := [metric for metric in args.metrics if metric not in metrics]:
             raise ValueError(f"{name}: got no {', '.join(missing)}, expected some of {', '.join(metrics) or 'nothing'}")
-        last = (
-            f"{metric} {list(metrics[metric].values())[-1]:.4g} at step {max(metrics[metric])}"
-            for metric in args.metrics
-        )
-        print(f"{name}: {', '.join(last)}")
+        ends = {metric: max(metrics[metric].items()) for metric in args.metrics}
+        print(f"{name}:", ", ".join(f"{metric} {value:.4g} at step {step}" for metric, (step, value) in ends.items()))
     draw_beside(runs, args.metrics, args.out, logarithmic=args.log)
     print(args.out)
     return 0
 
 
 def _named(text: str) -> tuple[str, Path]:
-    name, equals, folder = text.partition("=")
-    path = Path(folder if equals else text)
+    name, folder = named(text)
+    path = Path(folder)
     if not (path / "metrics").is_dir():
         raise argparse.ArgumentTypeError(f"got {text!r}, expected the folder of a run, which has metrics/ in it")
-    return (name if equals else path.resolve().name), path
+    return name or path.resolve().name, path

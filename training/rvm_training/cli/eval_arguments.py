@@ -28,7 +28,7 @@ def add_models(parser: argparse.ArgumentParser, *, size_help: str, engines: bool
     from rvm_training.evaluation.models.choose import HELP
 
     parser.add_argument(
-        "--model", nargs="+", type=_named, default=[("", DEFAULT_MODEL)], metavar="[NAME=]MODEL",
+        "--model", nargs="+", type=named, default=[("", DEFAULT_MODEL)], metavar="[NAME=]MODEL",
         help=f"one or several, with the names that tables shall give them: {HELP}" if engines else "weights of RVM",
     )  # fmt: skip
     parser.add_argument("--size", type=size, metavar="HxW", help=size_help)
@@ -135,7 +135,8 @@ def networks(args: argparse.Namespace) -> Iterator[tuple[RVM, WeightsInfo, str]]
         yield network.to(choice.torch_device).eval(), weights, choice.title
 
 
-def _named(text: str) -> tuple[str, str]:
+def named(text: str) -> tuple[str, str]:
+    """Name and the rest of `NAME=REST`; the name is empty where none is given."""
     # A folder's name may have an equals sign, a model's may not.
     match = re.fullmatch(r"([^/=]+)=(.+)", text)
     return (match[1], match[2]) if match else ("", text)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import torch
+
 from rvm_model.config import RVMConfig
 from rvm_model.rvm import RVM
 from rvm_model.weights import load_weights, seeded, weights_config
@@ -30,8 +32,9 @@ def make_network(config: ModelConfig, seed: int) -> RVM:
     if network.config.aggregator != config.aggregator:
         raise ValueError(f"model.init: got the aggregator {network.config.aggregator}, expected {config.aggregator}")
     # Made again, for the parts that keep sizes of their own.
-    again = seeded(_trained_at(network.config, config), seed)
-    again.load_state_dict(network.state_dict())
+    with torch.device("meta"):
+        again = RVM(_trained_at(network.config, config))
+    again.load_state_dict(network.state_dict(), assign=True)
     return again
 
 
