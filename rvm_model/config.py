@@ -60,9 +60,12 @@ class RVMConfig:
     """Number of cross-attention blocks in the recurrent core."""
     patch_size: int = 16
     """Side of a square patch in pixels."""
+    position: Literal["flattened", "axes"] = "flattened"
+    """The position code: the authors' one sinusoid over all patches in a row, or one over rows and one over columns, in
+    a half of the width each, which is as it is at every grid."""
     base_grid: tuple[int, int] = (16, 16)
-    """Patch rows and columns that the position code is made for, those of the first training resolution; elsewhere it
-    is resized."""
+    """Patch rows and columns that a flattened position code is made for, those of the first training resolution;
+    elsewhere it is resized."""
     trained_grid: tuple[int, int] | None = None
     """Patch rows and columns of the last training resolution, where it went on at another one."""
     decoder: DecoderConfig | None = DecoderConfig()
@@ -77,6 +80,13 @@ class RVMConfig:
         _check_heads("dim", self.dim, self.core_heads)
         if self.aggregator not in ("gated", "self_attention"):
             raise ValueError(f"aggregator: got {self.aggregator!r}, expected gated or self_attention")
+        if self.position not in ("flattened", "axes"):
+            raise ValueError(f"position: got {self.position!r}, expected flattened or axes")
+        widths = [self.dim] if self.decoder is None else [self.dim, self.decoder.dim]
+        if self.position == "axes" and any(width % 4 for width in widths):
+            raise ValueError(
+                f"dim: got {widths} for a code of two axes, expected multiples of 4: sine and cosine of each"
+            )
         for name in ("base_grid", "trained_grid"):
             grid = getattr(self, name)
             if name == "trained_grid" and grid is None:
@@ -114,6 +124,8 @@ class RVMConfig:
         values = dataclasses.asdict(self)
         if self.trained_grid is None:
             del values["trained_grid"]  # As files were before there was such a thing.
+        if self.position == "flattened":
+            del values["position"]
         return values
 
     @classmethod

@@ -24,6 +24,7 @@ class PixelDecoder(nn.Module):
         super().__init__()
         self.config = decoder
         self.patch_size = config.patch_size
+        self.position = config.position
         self.mask_token = nn.Parameter(torch.empty(1, decoder.dim))
         nn.init.normal_(self.mask_token, std=0.02)
         self.embedder = nn.Linear(config.dim, decoder.dim)
@@ -65,7 +66,12 @@ class PixelDecoder(nn.Module):
             tokens_BTNE = tokens_BTNE + self.delta_embedder(self._one_hot(deltas_BT, tokens_BTNE))[:, :, None]
         # Here the code is made for the frame's own grid: no resizing, unlike the encoder's.
         tokens_BTNE = tokens_BTNE + position_code(
-            grid, grid, self.config.dim, device=tokens_BTNE.device, dtype=tokens_BTNE.dtype
+            grid,
+            grid,
+            self.config.dim,
+            kind=self.position,
+            device=tokens_BTNE.device,
+            dtype=tokens_BTNE.dtype,
         )
         tokens = torch.cat([embedded_BTnE[:, :, :1], tokens_BTNE], dim=2).flatten(0, 1)
         decoded = self.transformer(tokens, self.embedder(source_BSD))

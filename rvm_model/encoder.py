@@ -37,7 +37,14 @@ class Tokenizer(nn.Module):
             .reshape(-1, rows * columns, patch * patch * 3)
         )
         tokens_BND = self.patch_embedding(as_unit_float(patches, weight.dtype))
-        code_ND = position_code(grid, self.config.base_grid, self.config.dim, device=weight.device, dtype=weight.dtype)
+        code_ND = position_code(
+            grid,
+            self.config.base_grid,
+            self.config.dim,
+            kind=self.config.position,
+            device=weight.device,
+            dtype=weight.dtype,
+        )
         return tokens_BND + code_ND
 
 

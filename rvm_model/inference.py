@@ -51,7 +51,9 @@ class InferenceStep(nn.Module):
         self.dim, self.patch_size = config.dim, config.patch_size
         self.patch_embedding = model.tokenizer.patch_embedding
         weight = self.patch_embedding.weight
-        code_ND = position_code(self.grid, config.base_grid, config.dim, device=weight.device, dtype=weight.dtype)
+        code_ND = position_code(
+            self.grid, config.base_grid, config.dim, kind=config.position, device=weight.device, dtype=weight.dtype
+        )
         # Row 0 is the CLS token, which has no position code; the others are added to the patches.
         self.register_buffer("table", torch.cat([model.cls_token.detach(), code_ND])[None])
         self.layers = nn.ModuleList(EncoderBlock(cast(Block, block)) for block in model.encoder.layers)

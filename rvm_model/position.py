@@ -1,8 +1,11 @@
-"""The fixed position code: a sinusoid table over the flattened patch grid (MAE's), resized where the grid differs."""
+"""The fixed position code: a sinusoid table over the flattened patch grid, resized where the grid differs, or one over
+rows and one over columns.
+"""
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,26 +29,35 @@ def sinusoid_table(positions: int, dim: int) -> npt.NDArray[np.float64]:
 
 
 def position_code(
-    grid: tuple[int, int], base_grid: tuple[int, int], dim: int, *, device: torch.device, dtype: torch.dtype
+    grid: tuple[int, int],
+    base_grid: tuple[int, int],
+    dim: int,
+    *,
+    kind: Literal["flattened", "axes"] = "flattened",
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> Tensor:
     """Position code of every patch of a grid.
 
     Args:
         grid: patch rows and columns of the image.
-        base_grid: rows and columns for which the table is made; another grid gets it by bicubic resizing.
+        base_grid: rows and columns for which a flattened table is made; another grid gets it by bicubic resizing.
         dim: width of the code.
+        kind: one table over the flattened grid, as the authors have it; or one over rows in the first half of the width
+            and one over columns in the second, as MAE's (He et al., 2021), made for the grid itself.
         device: where the code goes.
         dtype: its type; the code is computed in float64 and rounded.
 
     Returns:
         [rows * columns, dim], row-major. The tensor is shared between calls: do not write into it.
     """
-    key = (grid, base_grid, dim, str(device), dtype)
+    key = (grid, base_grid, dim, kind, str(device), dtype)
     code = _codes.get(key)
     if code is None or torch.compiler.is_compiling():
         # Shared by training and inference: an inference-mode tensor could not enter autograd later.
         with torch.inference_mode(False), torch.no_grad():
-            code = torch.from_numpy(_resized_table(grid, base_grid, dim)).to(device=device, dtype=dtype)
+            table = _table_of_axes(grid, dim) if kind == "axes" else _resized_table(grid, base_grid, dim)
+            code = torch.from_numpy(table).to(device=device, dtype=dtype)
         if type(code) is Tensor and not torch.compiler.is_compiling():  # Not the stand-in of an export.
             while len(_codes) >= CACHED_CODES:
                 _codes.pop(next(iter(_codes)), None)
@@ -55,7 +67,7 @@ def position_code(
 
 CACHED_CODES = 16
 """Codes that are kept: those of several engines of several sizes, and of the decoder."""
-_codes: dict[tuple[tuple[int, int], tuple[int, int], int, str, torch.dtype], Tensor] = {}
+_codes: dict[tuple[tuple[int, int], tuple[int, int], int, str, str, torch.dtype], Tensor] = {}
 
 
 @lru_cache(maxsize=CACHED_CODES)
@@ -66,6 +78,15 @@ def _resized_table(grid: tuple[int, int], base_grid: tuple[int, int], dim: int) 
         image = table.reshape(*base_grid, dim)
         table = np.einsum("Hh,hwd,Ww->HWd", rows, image, columns, optimize=True).reshape(-1, dim)
     return table.astype(np.float32)
+
+
+@lru_cache(maxsize=CACHED_CODES)
+def _table_of_axes(grid: tuple[int, int], dim: int) -> npt.NDArray[np.float32]:
+    rows, columns = grid
+    table = np.empty((rows, columns, dim), np.float32)
+    table[..., : dim // 2] = sinusoid_table(rows, dim // 2)[:, None]
+    table[..., dim // 2 :] = sinusoid_table(columns, dim // 2)
+    return table.reshape(-1, dim)
 
 
 def bicubic_weights(size: int, new_size: int) -> npt.NDArray[np.float64]:

@@ -1,9 +1,13 @@
 """The position code, against the authors' resized tables."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from rvm_model import RVM, RVMConfig, load_checkpoint, save_checkpoint
+from rvm_model.inference import InferenceStep
 from rvm_model.position import bicubic_weights, position_code, sinusoid_table
 
 
@@ -45,6 +49,47 @@ def test_a_grid_of_one_column_is_resized_like_any_other():
     table = sinusoid_table(256, 8).reshape(16, 16, 8)
     by_columns = np.einsum("Ww,hwd->hWd", bicubic_weights(16, 1), table)
     np.testing.assert_allclose(code, np.einsum("Hh,hWd->HWd", bicubic_weights(16, 5), by_columns)[:, 0], atol=1e-6)
+
+
+def test_a_code_of_axes_has_rows_in_one_half_and_columns_in_the_other():
+    small, large = (
+        position_code(grid, (4, 4), 16, kind="axes", device=torch.device("cpu"), dtype=torch.float32).reshape(*grid, 16)
+        for grid in ((2, 3), (9, 5))
+    )
+    np.testing.assert_allclose(large[7, 3, :8], sinusoid_table(9, 8)[7], rtol=1e-6)
+    np.testing.assert_allclose(large[7, 3, 8:], sinusoid_table(9, 8)[3], rtol=1e-6)
+    # A place has the same code at every size: nothing is resized.
+    assert torch.equal(small, large[:2, :3])
+
+
+def test_a_network_with_a_code_of_axes_steps_alike_in_training_and_inference_and_its_file_says_so(tmp_path):
+    torch.manual_seed(0)
+    config = RVMConfig(
+        dim=16, encoder_depth=1, encoder_heads=2, encoder_mlp_dim=32, core_depth=1, core_heads=2, core_mlp_dim=32,
+        patch_size=8, position="axes", base_grid=(2, 2), decoder=None,
+    )  # fmt: skip
+    network = RVM(config)
+    save_checkpoint(network, tmp_path / "axes.safetensors")
+    again = load_checkpoint(tmp_path / "axes.safetensors")
+    assert again.config == config
+    assert "position" not in replace(config, position="flattened").to_dict()
+    frames = torch.randint(0, 256, (1, 24, 40, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        features, state = again.step(frames)
+        fast = InferenceStep(again, (24, 40))(frames, torch.zeros_like(state))
+    assert torch.allclose(features, fast, atol=1e-5)
+    with torch.inference_mode():
+        flat = RVM(replace(config, position="flattened"))
+        flat.load_state_dict(network.state_dict())
+        assert not torch.allclose(features, flat.step(frames)[0], atol=1e-2)
+
+
+def test_widths_that_two_axes_cannot_share_are_refused():
+    sizes = dict(dim=18, encoder_depth=1, encoder_heads=2, encoder_mlp_dim=32, core_heads=2, core_mlp_dim=32)
+    with pytest.raises(ValueError, match=r"dim: got \[18\] for a code of two axes, expected multiples of 4"):
+        RVMConfig(**sizes, position="axes", decoder=None)
+    with pytest.raises(ValueError, match="position: got 'rows'"):
+        RVMConfig(**sizes, position="rows", decoder=None)
 
 
 def test_an_export_does_not_leave_its_stand_ins_behind(tiny_model):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -68,6 +69,13 @@ def test_convert_keeps_the_given_base_grid(released, tmp_path):
 def test_convert_refuses_half_precision_for_the_released_format(released, tmp_path, capsys):
     assert main(["weights", "convert", str(released), str(tmp_path / "x.npz"), "--dtype", "float16"]) == 1
     assert "--dtype: got float16 for .npz, expected float32" in capsys.readouterr().err
+
+
+def test_a_code_of_axes_is_not_written_where_it_would_be_lost(tmp_path, capsys):
+    sizes = replace(CONFIG, position="axes")
+    save_checkpoint(RVM(sizes), tmp_path / "axes.safetensors")
+    assert main(["weights", "convert", str(tmp_path / "axes.safetensors"), str(tmp_path / "x.npz")]) == 1
+    assert "position code is one of axes, which a .npz does not hold" in capsys.readouterr().err
 
 
 def test_show_prints_sizes_parameters_and_hash(released, capsys, model):

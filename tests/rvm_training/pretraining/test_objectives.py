@@ -12,6 +12,7 @@ from rvm_training.pretraining.objectives import (
     patch_statistics,
     perceptual_loss,
     pixel_loss,
+    place_loss,
     psnr,
     temporal_consistency_loss,
 )
@@ -52,6 +53,28 @@ def test_temporal_consistency_moves_the_later_frame_only():
     temporal_consistency_loss(features).sum().backward()
     assert features.grad[:, 0].abs().max() == 0
     assert features.grad[:, 1].abs().max() > 0
+
+
+def features_by_place(place: float, content: float, frame: float, clips: int = 64) -> torch.Tensor:
+    """Features [B, 1 + 50, 8] whose places, contents and whole frames vary with these standard deviations."""
+    rng = torch.Generator().manual_seed(0)
+    parts = (place, (1, 51, 8)), (content, (clips, 51, 8)), (frame, (clips, 1, 8))
+    features = sum(std * torch.randn(shape, generator=rng) for std, shape in parts)
+    assert isinstance(features, torch.Tensor)
+    features[:, 0] = 100  # CLS has no place.
+    return features
+
+
+@pytest.mark.parametrize(
+    ("place", "content", "frame", "share"), [(1, 0, 0, 1), (0, 1, 0, 0), (1, 1, 0, 0.5), (1, 2, 5, 0.2)]
+)
+def test_place_loss_is_the_share_of_the_variance_within_frames_that_places_explain(place, content, frame, share):
+    assert place_loss(features_by_place(place, content, frame)).item() == pytest.approx(share, abs=0.05)
+
+
+def test_place_loss_is_right_for_few_clips_too():
+    assert place_loss(features_by_place(0, 1, 0, clips=3)).item() == pytest.approx(0, abs=0.05)
+    assert place_loss(features_by_place(1, 0, 0, clips=1)).item() == 0
 
 
 def test_temporal_consistency_of_one_frame_is_nothing():

@@ -100,6 +100,11 @@ def _convert(args: argparse.Namespace) -> None:
     if args.output.suffix == ".npz":
         if args.dtype != "float32":
             raise ValueError(f"--dtype: got {args.dtype} for .npz, expected float32, the released files' type")
+        if model.config.position != "flattened":
+            raise ValueError(
+                f"{args.input}: its position code is one of {model.config.position}, which a .npz does not hold and "
+                "the authors' code does not know; convert to .safetensors"
+            )
         if model.config.trained_grid is not None:
             height, width = model.config.image_size
             print(f"a .npz does not hold the last training size: run it with --size {height}x{width}")

@@ -117,6 +117,9 @@ class ObjectiveConfig:
     """Compare with target patches of zero mean and unit variance, as MAE does."""
     temporal_consistency: float = 0.0
     """Weight of 1 - cosine between the features of consecutive source frames."""
+    place: float = 0.0
+    """Weight of the share of the features' variance that a token's place explains. Features that mostly say where they
+    are match their own place in every frame, whatever is there; a few fast channels suffice to be found by."""
     perceptual: float = 0.0
     """Weight of the squared distance between a frozen encoder's tokens of reconstruction and target."""
     perceptual_model: str | None = None
@@ -126,7 +129,7 @@ class ObjectiveConfig:
         """Refuse what cannot be computed."""
         if not 0 <= self.mask_ratio <= 1:
             raise ValueError(f"mask_ratio: got {self.mask_ratio}, expected 0..1")
-        if min(self.temporal_consistency, self.perceptual) < 0:
+        if min(self.temporal_consistency, self.place, self.perceptual) < 0:
             raise ValueError("objective: got a negative weight, expected 0 or more")
         if (self.perceptual > 0) != (self.perceptual_model is not None):
             raise ValueError(

@@ -22,7 +22,7 @@ def make_network(config: ModelConfig, seed: int) -> RVM:
     if config.init is None:
         network = seeded(config.scratch(), seed)
         if config.initialization == "aligned":
-            align(network)
+            align(network, seed)
         return network
     network, _ = load_weights(config.init)
     if network.decoder is None:

@@ -41,6 +41,23 @@ def temporal_consistency_loss(features_BSND: Tensor) -> Tensor:
     return (1 - functional.cosine_similarity(earlier, later, dim=-1)).flatten(1).mean(1)
 
 
+def place_loss(features_BND: Tensor) -> Tensor:
+    """Share in 0..1 of the variance within a frame of patches' features (CLS left out) that place explains; returns [].
+
+    From the clips of a batch, corrected for their number: features that have nothing to do with places give 0 on
+    average, a single clip gives 0 always.
+    """
+    batch = features_BND.shape[0]
+    if batch < 2:
+        return features_BND.new_zeros((), dtype=torch.float32)
+    patches_BND = features_BND[:, 1:].float()
+    patches_BND = patches_BND - patches_BND.mean(1, keepdim=True)  # What a whole frame has in common is no place's.
+    by_place_ND = patches_BND.mean(0)
+    within = (patches_BND - by_place_ND).square().mean() * batch / (batch - 1)
+    between = by_place_ND.square().mean() - within / batch
+    return between / (between + within)
+
+
 def perceptual_loss(judge: RVM, frames_BTHWC: Tensor, targets_BTHWC: Tensor) -> Tensor:
     """Mean squared distance between a frozen encoder's tokens of reconstruction and target; returns [B]."""
     batch = frames_BTHWC.shape[0]
