@@ -36,8 +36,10 @@ def test_all_frames_get_the_same_box_and_flip():
     assert np.array_equal(cut, frames[:, 1:5, 2:7][:, :, ::-1])
 
 
-def test_centre_crop_is_the_largest_square_in_the_middle():
-    assert centre_crop(48, 64) == Crop(0, 8, 48, 48, flip=False)
+def test_centre_crop_is_the_largest_box_of_a_shape_in_the_middle():
+    assert centre_crop(48, 64, (32, 32)) == Crop(0, 8, 48, 48, flip=False)
+    assert centre_crop(48, 64, (120, 160)) == Crop(0, 0, 48, 64, flip=False)
+    assert centre_crop(48, 64, (100, 200)) == Crop(8, 0, 32, 64, flip=False)
 
 
 @pytest.mark.parametrize("options", [{"area": (0, 1)}, {"area": (0.5, 0.3)}, {"ratio": (2, 1)}, {"flip": 1.5}])

@@ -17,7 +17,7 @@ from rvm_training.synthetic.generate import SceneConfig
 SAMPLING = FrameSampling(sources=2, targets=3, delta_max=12)
 
 
-def dataset(source=None, *, seed=0, stream=TRAIN_STREAM, crop=None, mask_group=4, resize_to=(32, 32)):
+def dataset(source=None, *, seed=0, stream=TRAIN_STREAM, crop=(32, 32), mask_group=4, resize_to=(32, 32)):
     source = source or SceneSource(SceneConfig(), SAMPLING, (32, 32))
     return ClipDataset(
         source, seed=seed, stream=stream, sampling=SAMPLING, patches=16, crop=crop, resize_to=resize_to,

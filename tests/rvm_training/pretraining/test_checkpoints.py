@@ -86,6 +86,16 @@ def test_shards_become_the_same_file_as_one_process_writes(tiny_words, tiny_run,
             assert torch.allclose(got, expected, atol=1e-5) or name.endswith("key.bias"), name
 
 
+def test_a_run_that_is_done_leaves_its_weights_to_start_another_from(tiny_words, tmp_path, capsys):
+    assert main(["train", *tiny_words, "name=first"]) == 0
+    assert "first: 6 steps, weights.safetensors" in capsys.readouterr().out
+    weights = tmp_path / "first" / "weights.safetensors"
+    kept, left = consolidate(tmp_path / "first"), load_checkpoint(weights)
+    assert all(torch.equal(a, b) for a, b in zip(kept.parameters(), left.parameters(), strict=True))
+    second = ["name=second", "model.sizes=null", f"model.init={weights}", "optimizer.steps=2"]
+    assert main(["train", *(word for word in tiny_words if not word.startswith("model.sizes")), *second]) == 0
+
+
 def test_the_command_lists_and_consolidates(tiny_run, tmp_path, capsys):
     config = tiny_run("machine.stop_at_step=2")
     fit(config)

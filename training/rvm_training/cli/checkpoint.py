@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from rvm_model.checkpoint import save_checkpoint
 from rvm_training.cli.weights import DTYPES, without_decoder
-from rvm_training.pretraining.run_folder import CONFIG, complete, find_checkpoint, step_of
+from rvm_training.pretraining.run_folder import complete, find_checkpoint, step_of
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -31,18 +30,12 @@ def main(arguments: Sequence[str]) -> int:
         for path in complete(args.run / "checkpoints"):
             print(path)
         return 0
-    from rvm_training.pretraining.consolidate import consolidate  # A second of imports.
+    from rvm_training.pretraining.consolidate import consolidate, origin  # A second of imports.
 
     folder = find_checkpoint(args.checkpoint).resolve()
     network = consolidate(folder, args.weights)
     if args.no_decoder:
         network = without_decoder(network)
-    settings = (folder / CONFIG).read_bytes()
-    origin = {
-        "run": folder.parents[1].name,
-        "step": str(step_of(folder)),
-        "training_config_sha256": hashlib.sha256(settings).hexdigest(),
-    }
-    save_checkpoint(network, args.output, dtype=DTYPES[args.dtype], trained=True, metadata=origin)
+    save_checkpoint(network, args.output, dtype=DTYPES[args.dtype], trained=True, metadata=origin(folder))
     print(f"{args.output}: {args.output.stat().st_size} bytes, step {step_of(folder)} of {folder.parents[1]}")
     return 0

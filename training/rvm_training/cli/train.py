@@ -8,8 +8,10 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from rvm_model.checkpoint import save_checkpoint
 from rvm_training import configuration
 from rvm_training.pretraining.config import TrainConfig
+from rvm_training.pretraining.run_folder import WEIGHTS, find_checkpoint
 
 REQUEUE = 75
 """Exit status of a run that a signal ended after a checkpoint: run it again. It is EX_TEMPFAIL of sysexits.h."""
@@ -35,6 +37,7 @@ def main(arguments: Sequence[str]) -> int:
 
         print(plan(config, args.tflops))
         return 0
+    from rvm_training.pretraining.consolidate import consolidate, origin
     from rvm_training.pretraining.fit import fit  # Lightning takes seconds to import.
     from rvm_training.pretraining.module import TrainingStopped
 
@@ -50,5 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     if result.preempted is not None:
         print(f"stopped by {result.preempted.name} after step {result.step}; the same command goes on from there")
         return REQUEUE
-    print(f"{result.folder}: {result.step} steps, curve.png, pictures/, metrics/, checkpoints/")
+    last = find_checkpoint(result.folder)
+    save_checkpoint(consolidate(last), result.folder / WEIGHTS, metadata=origin(last))
+    print(f"{result.folder}: {result.step} steps, {WEIGHTS}, curve.png, pictures/, metrics/, checkpoints/")
     return 0

@@ -57,10 +57,11 @@ def draw_crop(rng: np.random.Generator, height: int, width: int, config: CropCon
     return Crop(top, left, box_height, box_width, flip=bool(rng.random() < config.flip))
 
 
-def centre_crop(height: int, width: int) -> Crop:
-    """The largest square in the middle: what validation takes."""
-    side = min(height, width)
-    return Crop((height - side) // 2, (width - side) // 2, side, side, flip=False)
+def centre_crop(height: int, width: int, shape: tuple[int, int]) -> Crop:
+    """The largest box with the ratio of `shape` (rows, columns) in the middle: what validation takes."""
+    box_height = min(height, round(width * shape[0] / shape[1]))
+    box_width = min(width, round(height * shape[1] / shape[0]))
+    return Crop((height - box_height) // 2, (width - box_width) // 2, box_height, box_width, flip=False)
 
 
 def _size(rng: np.random.Generator, height: int, width: int, config: CropConfig) -> tuple[int, int]:

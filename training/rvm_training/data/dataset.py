@@ -86,7 +86,7 @@ class ClipDataset(Dataset[Sample]):
         stream: int,
         sampling: FrameSampling,
         patches: int,
-        crop: CropConfig | None,
+        crop: CropConfig | tuple[int, int],
         resize_to: tuple[int, int] | None,
         mask_group: int | None,
         count: int | None = None,
@@ -99,7 +99,7 @@ class ClipDataset(Dataset[Sample]):
             stream: TRAIN_STREAM or VALIDATION_STREAM.
             sampling: how many targets there are.
             patches: N, patches of a frame.
-            crop: random crop and flip; None takes the centre.
+            crop: random crop and flip; or a size, to take the largest box of its shape from the centre.
             resize_to: (height, width) to resize to here; None leaves that to the device.
             mask_group: consecutive samples that share one mask, as the authors' whole batch does; None draws a mask per
                 sample and target.
@@ -127,7 +127,10 @@ class ClipDataset(Dataset[Sample]):
         except VideoError as error:
             return Sample(index, None, torch.zeros(targets, dtype=torch.int64), permutation, str(error))
         height, width = drawn.frames.shape[1:3]
-        crop = centre_crop(height, width) if self._crop is None else draw_crop(rng, height, width, self._crop)
+        if isinstance(self._crop, CropConfig):
+            crop = draw_crop(rng, height, width, self._crop)
+        else:
+            crop = centre_crop(height, width, self._crop)
         frames = torch.from_numpy(np.ascontiguousarray(crop.apply(drawn.frames)))
         if self._resize_to is not None:
             frames = resize(frames, *self._resize_to).contiguous()

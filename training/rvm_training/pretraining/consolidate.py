@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from rvm_model.config import RVMConfig
 from rvm_model.rvm import RVM
 from rvm_training import configuration
 from rvm_training.pretraining.config import TrainConfig
-from rvm_training.pretraining.run_folder import CONFIG, SIZES, STATE, find_checkpoint
+from rvm_training.pretraining.run_folder import CONFIG, SIZES, STATE, find_checkpoint, step_of
 
 Which = Literal["average", "current"]
 _SHARDED_REST = "meta.pt"
@@ -56,3 +57,12 @@ def consolidate(checkpoint: Path, which: Which | None = None) -> RVM:
         weights = {name.removeprefix(prefix): tensor for name, tensor in stored.items() if name.startswith(prefix)}
     network.load_state_dict(weights, assign=True)
     return network
+
+
+def origin(checkpoint: Path) -> dict[str, str]:
+    """Where the weights of a checkpoint `step_...` come from, for the metadata of their file."""
+    return {
+        "run": checkpoint.parents[1].name,
+        "step": str(step_of(checkpoint)),
+        "training_config_sha256": hashlib.sha256((checkpoint / CONFIG).read_bytes()).hexdigest(),
+    }

@@ -114,7 +114,7 @@ class ClipDataModule(L.LightningDataModule):
             stream=TRAIN_STREAM if training else VALIDATION_STREAM,
             sampling=config.data.frames,
             patches=self._patches,
-            crop=config.data.crop if training else None,
+            crop=config.data.crop if training else config.model.size,
             resize_to=None if on_device else config.model.size,
             mask_group=group if config.objective.shared_mask else None,
             count=None if training else config.log.validation_clips,

@@ -8,6 +8,8 @@ from pathlib import Path
 STATE = "state.ckpt"
 """A file, or with sharding a folder of torch.distributed.checkpoint."""
 CONFIG = "config.yaml"
+WEIGHTS = "weights.safetensors"
+"""File in a run's folder with what came of it, once it is done."""
 SIZES = "network_config"
 """Entry of a state that holds the network's sizes."""
 _NAME = re.compile(r"step_(\d{8,})")
