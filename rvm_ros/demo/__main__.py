@@ -17,7 +17,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--video", type=Path, required=True, help="video file, or folder of images")
     parser.add_argument("--out", type=Path, required=True, help="folder for demo.mp4, contact_sheet.png, report.json")
     parser.add_argument(
-        "--masks", type=Path, help="masks.npz of `rvm demo-clip`: scores the segments against the truth"
+        "--masks",
+        type=Path,
+        help="masks.npz of `rvm demo-clip`: marks what to follow, and scores it",
     )
     parser.add_argument(
         "--model", default=defaults.model, help="weights, as the node's parameter (default: the node's)"

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.time import Time
 from sensor_msgs.msg import Image
 
 from rvm_model.messages.feature_maps import msg_to_features
@@ -62,6 +63,7 @@ class Recorder(Node):
         """Stamp of the first of them, whether or not anything came of it."""
         self.last_event_s = time.monotonic()
         """When anything arrived last."""
+        self._marks = self.create_publisher(Image, f"{output_namespace}/prompt_mask", RECORDER_QOS)
         self.create_subscription(Image, camera_topic, self._on_camera, RECORDER_QOS)
         for output in OUTPUTS:
             self.create_subscription(
@@ -70,6 +72,13 @@ class Recorder(Node):
                 lambda message, output=output: self._on_output(output, message),
                 RECORDER_QOS,
             )
+
+    def mark(self, labels: npt.NDArray[np.uint8], stamp: int) -> None:
+        """Have the node follow the objects 1.. of a mask [H, W] of the frame with that stamp in nanoseconds."""
+        message = Image(height=labels.shape[0], width=labels.shape[1], step=labels.shape[1], encoding="mono8")
+        message.header.stamp = Time(nanoseconds=stamp).to_msg()
+        message.data = labels.tobytes()
+        self._marks.publish(message)
 
     def _on_camera(self, message: Image) -> None:
         self.last_event_s = time.monotonic()

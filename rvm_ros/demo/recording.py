@@ -83,32 +83,35 @@ def evenly(count: int, wanted: int) -> list[int]:
     return sorted({round(index) for index in np.linspace(0, count - 1, min(count, wanted))}) if count else []
 
 
-def best_cluster_iou(segments: list[U8], masks: list[U8]) -> dict[str, dict[str, float]]:
-    """How well single clusters cover the true objects over the whole clip.
+def followed_iou(segments: list[U8], masks: list[U8], marked: U8) -> dict[str, dict[str, float]]:
+    """How well objects were followed that were marked once.
 
     Args:
-        segments: label images [H, W] of the frames.
+        segments: label images [H, W] of the frames after the marked one.
         masks: true masks [H, W] of the same frames, 0 background, 1.. objects.
+        marked: mask [H, W] of the frame that was marked.
 
     Returns:
-        For each object: the cluster whose pixels over all frames have the largest intersection over union with the
-        object's, that IoU, and the IoU of a guess that calls everything the object (chance level).
+        For each object the intersection over union of its segment, mean over the frames where it is to be seen and in
+        the last of them; and the mean of a guess for which nothing ever moves: the marked mask, kept.
     """
-    labels, truth = np.stack(segments), np.stack(masks)
     result = {}
-    for item in range(1, int(truth.max()) + 1):
-        inside = truth == item
-        ious = {
-            int(label): float((inside & (labels == label)).sum() / (inside | (labels == label)).sum())
-            for label in np.unique(labels)
-        }
-        best = max(ious, key=lambda label: ious[label])
+    for item in np.unique(marked[marked > 0]).tolist():
+        seen = [(labels == item, truth == item) for labels, truth in zip(segments, masks, strict=True)]
+        seen = [(labels, truth) for labels, truth in seen if truth.any()]
+        if not seen:
+            continue
+        ious = [_iou(labels, truth) for labels, truth in seen]
         result[f"object {item}"] = {
-            "cluster": best,
-            "iou": ious[best],
-            "iou_of_everything": float(inside.mean()),
+            "iou": float(np.mean(ious)),
+            "iou_in_the_last_frame": ious[-1],
+            "iou_of_the_marked_mask_kept": float(np.mean([_iou(marked == item, truth) for _, truth in seen])),
         }
     return result
+
+
+def _iou(one: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> float:
+    return float((one & other).sum() / (one | other).sum())
 
 
 def write_report(path: Path, report: Mapping[str, object]) -> None:

@@ -45,7 +45,9 @@ class DemoOptions:
     out: Path
     """Folder for the results; made where it is missing."""
     masks: Path | None = None
-    """`masks.npz` with the true masks of the video's frames."""
+    """`masks.npz` with the true masks of the video's frames: the objects of the first frame are marked for the node to
+    follow, and what it makes of the others is scored. Without it there is nothing to follow, and frames are clustered.
+    """
     model: str = ""
     """Weights for the node's parameter `model`; empty for the node's default."""
     engine: str = ""
@@ -77,6 +79,8 @@ class _Run:
     diagnostics: dict[str, str] = field(default_factory=dict)
     camera_frames: int = 0
     first_stamp_ns: int = 0
+    marked: int | None = None
+    """Number of the frame whose objects were marked."""
 
 
 def run(options: DemoOptions) -> Path:
@@ -95,6 +99,7 @@ def run(options: DemoOptions) -> Path:
     # Set before rclpy starts here, and inherited by the nodes: the shared-memory profile and idle OpenMP threads.
     os.environ.update(ros_environment())
     rclpy.init()
+    masks = None if options.masks is None else _load_masks(options.masks)
     seen = _Run()
     try:
         with contextlib.ExitStack() as stack:
@@ -102,14 +107,16 @@ def run(options: DemoOptions) -> Path:
                 "perception": stack.enter_context(_process("rvm_ros.perception_node", _perception_arguments(options))),
                 "player": stack.enter_context(_process("rvm_ros.video_player_node", _player_arguments(options))),
             }
-            _record(options, nodes, seen, total, fps)
+            _record(options, nodes, seen, total, fps, masks)
     finally:
         rclpy.try_shutdown()
-    return _summarise(options, seen, fps)
+    return _summarise(options, seen, fps, masks)
 
 
 def _perception_arguments(options: DemoOptions) -> list[str]:
     chosen = {"model": options.model, "engine": options.engine}
+    if options.masks is not None:
+        chosen["segmentation"] = "propagation"
     given = [word for name, value in chosen.items() if value for word in ("-p", f"{name}:={value}")]
     return ["-p", "autostart:=true", *given]
 
@@ -143,7 +150,12 @@ def _process(module: str, arguments: list[str]) -> Iterator[subprocess.Popen[byt
 
 
 def _record(
-    options: DemoOptions, nodes: dict[str, subprocess.Popen[bytes]], seen: _Run, total: int, fps: Fraction
+    options: DemoOptions,
+    nodes: dict[str, subprocess.Popen[bytes]],
+    seen: _Run,
+    total: int,
+    fps: Fraction,
+    masks: recording.U8 | None,
 ) -> None:
     """Draw frames until `total` came through, or the player has ended and nothing more comes."""
     executor = SingleThreadedExecutor()
@@ -153,9 +165,15 @@ def _record(
     ):
 
         def on_frame(frame: RecordedFrame) -> None:
-            seen.frames.append(_kept(frame, scored=options.masks is not None))
+            seen.frames.append(_kept(frame, scored=masks is not None))
+            if masks is not None and seen.marked is None:
+                # The first frame that the node has taken in: one it has not, it could not follow anything from.
+                index = _index(frame.stamp_ns, recorder.first_stamp_ns, fps)
+                if index < len(masks) and masks[index].any():
+                    recorder.mark(masks[index], frame.stamp_ns)
+                    seen.marked = index
             seen.feature_map = frame.outputs["features"].shape
-            video.write(picture(frame, seen.diagnostics))
+            video.write(picture(frame, seen.diagnostics, following=masks is not None))
             bar.set_postfix(rate=f"{_rate_hz(seen.frames):.1f} Hz", latency=f"{frame.latency_ms:.0f} ms")
             bar.update()
 
@@ -189,14 +207,15 @@ def _kept(frame: RecordedFrame, *, scored: bool) -> _Seen:
     return _Seen(frame.stamp_ns, frame.finished_s, frame.latency_ms, segmentation)
 
 
-def picture(frame: RecordedFrame, diagnostics: dict[str, str]) -> recording.U8:
+def picture(frame: RecordedFrame, diagnostics: dict[str, str], *, following: bool) -> recording.U8:
     """Input, PCA and segmentation side by side, uint8 RGB."""
     note = " - UNTRAINED weights" if diagnostics.get("trained") == "False" else ""
+    what = "objects marked once" if following else "k-means"
     return recording.side_by_side(
         {
             "camera": frame.camera,
             f"PCA of the features{note}": np.asarray(frame.outputs["pca"], np.uint8),
-            f"segmentation (k-means){note}": np.asarray(frame.outputs["overlay"], np.uint8),
+            f"segmentation ({what}){note}": np.asarray(frame.outputs["overlay"], np.uint8),
         }
     )
 
@@ -228,7 +247,7 @@ def _rate_hz(frames: list[_Seen]) -> float:
     return (len(recent) - 1) / span if span > 0 else 0.0
 
 
-def _summarise(options: DemoOptions, seen: _Run, fps: Fraction) -> Path:
+def _summarise(options: DemoOptions, seen: _Run, fps: Fraction, masks: recording.U8 | None) -> Path:
     frames = seen.frames
     if not frames:
         raise DemoError("no frame came through; see the nodes' logs above")
@@ -254,8 +273,8 @@ def _summarise(options: DemoOptions, seen: _Run, fps: Fraction) -> Path:
         },
         "node_diagnostics": seen.diagnostics,
     }
-    if options.masks is not None:
-        report["segments_against_truth"] = _score(options.masks, seen, fps)
+    if masks is not None:
+        report["objects_followed"] = _score(masks, seen, fps)
     path = options.out / "report.json"
     recording.write_report(path, report)
     print(
@@ -267,14 +286,23 @@ def _summarise(options: DemoOptions, seen: _Run, fps: Fraction) -> Path:
     return path
 
 
-def _score(path: Path, seen: _Run, fps: Fraction) -> dict[str, dict[str, float]]:
+def _load_masks(path: Path) -> recording.U8:
     with np.load(path, allow_pickle=False) as file:
-        masks = file["masks"]
+        return np.asarray(file["masks"], np.uint8)
+
+
+def _index(stamp_ns: int, first_stamp_ns: int, fps: Fraction) -> int:
     # The player's stamps advance with the video's own clock from the first frame it sent, which may have been dropped.
-    indices = [round((frame.stamp_ns - seen.first_stamp_ns) * float(fps) / 1e9) for frame in seen.frames]
+    return round((stamp_ns - first_stamp_ns) * float(fps) / 1e9)
+
+
+def _score(masks: recording.U8, seen: _Run, fps: Fraction) -> dict[str, dict[str, float]]:
+    if seen.marked is None:
+        return {}
+    numbered = ((_index(frame.stamp_ns, seen.first_stamp_ns, fps), frame.segmentation) for frame in seen.frames)
     pairs = [
-        (frame.segmentation, masks[index])
-        for frame, index in zip(seen.frames, indices, strict=True)
-        if index < len(masks) and frame.segmentation is not None
+        (segments, masks[index])
+        for index, segments in numbered
+        if seen.marked < index < len(masks) and segments is not None
     ]
-    return recording.best_cluster_iou([segments for segments, _ in pairs], [mask for _, mask in pairs])
+    return recording.followed_iou([segments for segments, _ in pairs], [mask for _, mask in pairs], masks[seen.marked])

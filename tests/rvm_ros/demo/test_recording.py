@@ -10,17 +10,21 @@ import pytest
 from rvm_ros.demo import recording
 
 
-def test_best_cluster_is_chosen_over_the_whole_clip_and_its_iou_is_exact():
-    truth = np.zeros((2, 4, 8), np.uint8)
-    truth[:, :, :2] = 1  # 8 pixels a frame, 16 in all.
-    truth[:, :2, 6:] = 2  # 4 a frame, 8 in all.
-    labels = np.full((2, 4, 8), 5, np.uint8)
-    labels[0, :, :2] = 3  # Cluster 3 covers object 1 in the first frame only: 8 of 16.
-    labels[1, :, :4] = 4  # Cluster 4 covers it in the second, and as much background: 8 of 24.
-    labels[:, :2, 6:] = 7  # Cluster 7 is object 2.
-    result = recording.best_cluster_iou(list(labels), list(truth))
-    assert result["object 1"] == {"cluster": 3, "iou": 0.5, "iou_of_everything": 0.25}
-    assert result["object 2"] == {"cluster": 7, "iou": 1.0, "iou_of_everything": 0.125}
+def test_followed_objects_are_scored_where_they_are_to_be_seen_beside_the_mask_that_stays():
+    marked = np.zeros((4, 8), np.uint8)
+    marked[:, :2], marked[:, 7:] = 1, 2
+    first, second = marked.copy(), np.zeros((4, 8), np.uint8)
+    second[:, 2:4] = 1  # Object 1 has moved away from its mask, object 2 out of the image.
+    found = second.copy()
+    found[2:] = 0  # Half of it is found.
+    result = recording.followed_iou([first, found], [first, second], marked)
+    assert result["object 1"] == {"iou": 0.75, "iou_in_the_last_frame": 0.5, "iou_of_the_marked_mask_kept": 0.5}
+    assert result["object 2"] == {"iou": 1.0, "iou_in_the_last_frame": 1.0, "iou_of_the_marked_mask_kept": 1.0}
+
+
+def test_an_object_that_is_never_seen_again_is_not_scored():
+    marked, gone = np.eye(4, dtype=np.uint8), np.zeros((4, 4), np.uint8)
+    assert recording.followed_iou([gone], [gone], marked) == {}
 
 
 @pytest.mark.parametrize(

@@ -11,17 +11,23 @@ from rvm_ros.demo.recorder import RecordedFrame
 from rvm_ros.demo.session import DemoOptions, _kept, _perception_arguments, _Run, _score, _Seen
 
 
-def test_masks_stay_aligned_when_the_first_frames_are_dropped(tmp_path):
+def test_masks_stay_aligned_when_frames_are_dropped_and_only_those_after_the_mark_count():
     masks = np.zeros((6, 4, 8), np.uint8)
     for index in range(6):
         masks[index, :, index : index + 2] = 1  # The object moves by a column a frame.
-    np.savez(tmp_path / "masks.npz", masks=masks)
     start_ns, interval_ns = 7_000_000_000, 100_000_000
     frames = []
     for index in (2, 3, 5):  # Frames 0, 1 and 4 never came through.
         frames.append(_Seen(start_ns + index * interval_ns, 0.0, 0.0, masks[index].copy()))
-    seen = _Run(frames=frames, camera_frames=6, first_stamp_ns=start_ns)
-    assert _score(tmp_path / "masks.npz", seen, Fraction(10))["object 1"]["iou"] == 1.0
+    frames[0].segmentation[:] = 0  # Nothing is followed yet in the frame that is marked.
+    seen = _Run(frames=frames, camera_frames=6, first_stamp_ns=start_ns, marked=2)
+    assert _score(masks, seen, Fraction(10))["object 1"]["iou"] == 1.0
+    assert _score(masks, _Run(frames=frames, first_stamp_ns=start_ns), Fraction(10)) == {}
+
+
+def test_true_masks_are_there_to_be_followed(tmp_path):
+    options = DemoOptions(video=tmp_path, out=tmp_path, masks=tmp_path / "masks.npz")
+    assert _perception_arguments(options)[2:] == ["-p", "segmentation:=propagation"]
 
 
 def test_weights_and_engine_become_the_nodes_parameters_only_where_they_are_given(tmp_path):
