@@ -88,7 +88,7 @@ def test_a_bad_clip_counts_nothing_and_the_batch_stays_its_size(tiny_run):
 EXTRAS = {
     "normalised patches": ["objective.normalize_patches=true"],
     "temporal consistency": ["objective.temporal_consistency=0.5"],
-    "features that do not say where they are": ["objective.place=0.05"],
+    "features that do not say where they are": ["objective.place=0.05", "objective.crowding=0.05"],
     "own masks": ["objective.shared_mask=false"],
     "one source (SiamMAE)": ["data.frames.sources=1"],
     "eight sources": ["data.frames.sources=8", "data.frames.delta_max=4"],

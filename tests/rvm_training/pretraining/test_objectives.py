@@ -8,6 +8,7 @@ import torch
 from rvm_model import RVM
 from rvm_training.pretraining.objectives import (
     copy_last,
+    crowding_loss,
     mean_frame,
     patch_statistics,
     perceptual_loss,
@@ -75,6 +76,16 @@ def test_place_loss_is_the_share_of_the_variance_within_frames_that_places_expla
 def test_place_loss_is_right_for_few_clips_too():
     assert place_loss(features_by_place(0, 1, 0, clips=3)).item() == pytest.approx(0, abs=0.05)
     assert place_loss(features_by_place(1, 0, 0, clips=1)).item() == 0
+
+
+@pytest.mark.parametrize(("loud", "expected"), [([1, 1, 1, 1], 1 / 4), ([3, 0, 0, 0], 1), ([2, 2, 0, 0], 1 / 2)])
+def test_crowding_loss_is_one_over_the_directions_that_features_differ_in(loud, expected):
+    rng = torch.Generator().manual_seed(0)
+    turn = torch.linalg.qr(torch.randn(4, 4, generator=rng))[0]
+    features = torch.randn(8, 2001, 4, generator=rng) * torch.tensor(loud) @ turn
+    features += 50 * torch.randn(8, 1, 4, generator=rng)  # What a whole frame has in common does not count.
+    features[:, 0] = 1000
+    assert crowding_loss(features).item() == pytest.approx(expected, rel=0.01)
 
 
 def test_temporal_consistency_of_one_frame_is_nothing():

@@ -120,6 +120,9 @@ class ObjectiveConfig:
     place: float = 0.0
     """Weight of the share of the features' variance that a token's place explains. Features that mostly say where they
     are match their own place in every frame, whatever is there; a few fast channels suffice to be found by."""
+    crowding: float = 0.0
+    """Weight of one over the number of directions in which features effectively differ. Where one is much louder
+    than the others, distances between features tell of nothing else."""
     perceptual: float = 0.0
     """Weight of the squared distance between a frozen encoder's tokens of reconstruction and target."""
     perceptual_model: str | None = None
@@ -129,7 +132,7 @@ class ObjectiveConfig:
         """Refuse what cannot be computed."""
         if not 0 <= self.mask_ratio <= 1:
             raise ValueError(f"mask_ratio: got {self.mask_ratio}, expected 0..1")
-        if min(self.temporal_consistency, self.place, self.perceptual) < 0:
+        if min(self.temporal_consistency, self.place, self.crowding, self.perceptual) < 0:
             raise ValueError("objective: got a negative weight, expected 0 or more")
         if (self.perceptual > 0) != (self.perceptual_model is not None):
             raise ValueError(

@@ -208,6 +208,8 @@ class Pretraining(L.LightningModule):
             losses = losses + config.temporal_consistency * objectives.temporal_consistency_loss(out.features)
         if config.place:
             losses = losses + config.place * objectives.place_loss(out.features[:, -1])
+        if config.crowding:
+            losses = losses + config.crowding * objectives.crowding_loss(out.features[:, -1])
         if config.perceptual:
             losses = losses + config.perceptual * objectives.perceptual_loss(self._judge[0], predicted, targets)
         return losses, mse

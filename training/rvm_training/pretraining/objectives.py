@@ -58,6 +58,18 @@ def place_loss(features_BND: Tensor) -> Tensor:
     return between / (between + within)
 
 
+def crowding_loss(features_BND: Tensor) -> Tensor:
+    """One over the participation ratio of the covariance of patches' features within frames (CLS left out); returns [].
+
+    1 where all of the variance lies along one direction, 1/D where it is the same along all D: the sum of the squared
+    eigenvalues by the square of their sum.
+    """
+    patches_BND = features_BND[:, 1:].float()
+    rows_MD = (patches_BND - patches_BND.mean(1, keepdim=True)).flatten(0, 1)
+    covariance_DD = rows_MD.T @ rows_MD / len(rows_MD)
+    return covariance_DD.square().sum() / covariance_DD.trace().square()
+
+
 def perceptual_loss(judge: RVM, frames_BTHWC: Tensor, targets_BTHWC: Tensor) -> Tensor:
     """Mean squared distance between a frozen encoder's tokens of reconstruction and target; returns [B]."""
     batch = frames_BTHWC.shape[0]
