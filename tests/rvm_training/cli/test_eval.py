@@ -75,7 +75,8 @@ def test_curves_are_plotted(data, tmp_path):
 
 
 def test_the_noise_square_is_looked_for_with_and_without_recurrence(tiny_model, tmp_path):
-    words = ["--model", tiny_model, "--size", "32x48", "--clips", "1", "--frames", "4", "--out", str(tmp_path)]
+    words = ["--model", tiny_model, "--size", "32x48", "--clips", "1", "--frames", "4", "--taught", "2"]
+    words += ["--out", str(tmp_path)]
     assert main(["eval", "noise-square", *words]) == 0
     kinds = {path.stem: json.loads(path.read_text())["model"]["kind"] for path in tmp_path.glob("*.json")}
     assert kinds == {"noise-square_tiny": "recurrent", "noise-square_still-tiny": "frame by frame"}

@@ -28,11 +28,17 @@ def main(protocol: str, arguments: Sequence[str]) -> int:
     parser.add_argument("--clips", type=int, default=defaults.clips, help="default: %(default)s")
     parser.add_argument("--frames", type=int, default=defaults.frames, help="of a clip (default: %(default)s)")
     parser.add_argument("--clusters", type=int, default=defaults.clusters, help="default: %(default)s")
+    parser.add_argument(
+        "--taught", type=int, default=defaults.taught,
+        help="other clips that the linear readout is fitted on (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of the clips (default: %(default)s)")
     add_out(parser)
     args = parser.parse_args(arguments)
     settle = min(defaults.settle, args.frames // 2)
-    settings = NoiseSquare(args.size or defaults.size, args.clips, args.frames, settle, args.clusters, args.seed)
+    settings = NoiseSquare(
+        args.size or defaults.size, args.clips, args.frames, settle, args.clusters, args.seed, args.taught
+    )
     chosen: list[VideoModel] = []
     for model in models(args, settings.size):
         chosen.append(model)

@@ -53,7 +53,7 @@ def steps(model: str, device: str, out: Path, *, quick: bool) -> list[list[str]]
     data = out / "data"
     wide, square = ("64x112", "64x64") if quick else ("240x432", "256x256")
     videos, frames = ("1", "6") if quick else ("3", "24")
-    clips = ["--clips", "1", "--frames", "4"] if quick else ["--clips", "4"]
+    clips = ["--clips", "1", "--frames", "4", "--taught", "2"] if quick else ["--clips", "4", "--taught", "16"]
     scenes = ["--scenes", "1"] if quick else ["--scenes", "2"]
     horizons = ["4", "6"] if quick else ["8", "16", "24"]
     labelled, small = (["16", "16", "--side", "32"], "32x32") if quick else (["128", "32"], "96x96")
