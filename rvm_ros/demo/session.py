@@ -95,11 +95,11 @@ def run(options: DemoOptions) -> Path:
     if not options.video.exists():
         raise DemoError(f"video: got {options.video}, which does not exist; give a video file or a folder of images")
     total, fps = _length_and_rate(options)
+    masks = None if options.masks is None else _load_masks(options.masks)
     options.out.mkdir(parents=True, exist_ok=True)
     # Set before rclpy starts here, and inherited by the nodes: the shared-memory profile and idle OpenMP threads.
     os.environ.update(ros_environment())
     rclpy.init()
-    masks = None if options.masks is None else _load_masks(options.masks)
     seen = _Run()
     try:
         with contextlib.ExitStack() as stack:
@@ -275,6 +275,8 @@ def _summarise(options: DemoOptions, seen: _Run, fps: Fraction, masks: recording
     }
     if masks is not None:
         report["objects_followed"] = _score(masks, seen, fps)
+        if not report["objects_followed"]:
+            print("no object was followed: the node's log above says what became of the marks")
     path = options.out / "report.json"
     recording.write_report(path, report)
     print(
@@ -287,8 +289,14 @@ def _summarise(options: DemoOptions, seen: _Run, fps: Fraction, masks: recording
 
 
 def _load_masks(path: Path) -> recording.U8:
-    with np.load(path, allow_pickle=False) as file:
-        return np.asarray(file["masks"], np.uint8)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            masks = file["masks"]
+    except (OSError, ValueError, KeyError) as error:
+        raise DemoError(f"masks: {path} cannot be read: {error}; expected the masks.npz of `rvm demo-clip`") from error
+    if masks.ndim != 3 or masks.dtype != np.uint8:
+        raise DemoError(f"masks: got {masks.dtype} {masks.shape} in {path}, expected uint8 [frames, height, width]")
+    return masks
 
 
 def _index(stamp_ns: int, first_stamp_ns: int, fps: Fraction) -> int:
@@ -297,12 +305,16 @@ def _index(stamp_ns: int, first_stamp_ns: int, fps: Fraction) -> int:
 
 
 def _score(masks: recording.U8, seen: _Run, fps: Fraction) -> dict[str, dict[str, float]]:
+    """From the first frame on in which the node follows anything: a mark takes a moment to reach it."""
     if seen.marked is None:
         return {}
+    wanted = np.unique(masks[seen.marked])[1:]
     numbered = ((_index(frame.stamp_ns, seen.first_stamp_ns, fps), frame.segmentation) for frame in seen.frames)
     pairs = [
         (segments, masks[index])
         for index, segments in numbered
         if seen.marked < index < len(masks) and segments is not None
     ]
+    follows = [bool(np.isin(wanted, segments).any()) for segments, _ in pairs]
+    pairs = pairs[follows.index(True) :] if any(follows) else []
     return recording.followed_iou([segments for segments, _ in pairs], [mask for _, mask in pairs], masks[seen.marked])

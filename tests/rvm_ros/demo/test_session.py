@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from rvm_ros.demo.recorder import RecordedFrame
-from rvm_ros.demo.session import DemoOptions, _kept, _perception_arguments, _Run, _score, _Seen
+from rvm_ros.demo.session import DemoError, DemoOptions, _kept, _load_masks, _perception_arguments, _Run, _score, _Seen
 
 
 def test_masks_stay_aligned_when_frames_are_dropped_and_only_those_after_the_mark_count():
@@ -23,6 +23,24 @@ def test_masks_stay_aligned_when_frames_are_dropped_and_only_those_after_the_mar
     seen = _Run(frames=frames, camera_frames=6, first_stamp_ns=start_ns, marked=2)
     assert _score(masks, seen, Fraction(10))["object 1"]["iou"] == 1.0
     assert _score(masks, _Run(frames=frames, first_stamp_ns=start_ns), Fraction(10)) == {}
+
+
+def test_frames_before_the_mark_took_effect_are_not_scored_and_a_mark_without_effect_scores_nothing():
+    masks = np.ones((4, 2, 2), np.uint8)
+    masks[:, 0] = 0
+    unlabelled = np.full((2, 2), 255, np.uint8)
+    frames = [_Seen(index * 100_000_000, 0.0, 0.0, masks[0] if index == 3 else unlabelled) for index in range(4)]
+    seen = _Run(frames=frames, marked=0)
+    assert _score(masks, seen, Fraction(10))["object 1"]["iou"] == 1.0
+    assert _score(masks, _Run(frames=frames[:3], marked=0), Fraction(10)) == {}
+
+
+def test_masks_that_are_none_are_told(tmp_path):
+    with pytest.raises(DemoError, match=r"masks: .*none.npz cannot be read"):
+        _load_masks(tmp_path / "none.npz")
+    np.savez(tmp_path / "flat.npz", masks=np.zeros((4, 4), np.uint8))
+    with pytest.raises(DemoError, match=r"got uint8 \(4, 4\) in .*, expected uint8 \[frames, height, width\]"):
+        _load_masks(tmp_path / "flat.npz")
 
 
 def test_true_masks_are_there_to_be_followed(tmp_path):

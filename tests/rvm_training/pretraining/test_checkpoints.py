@@ -88,8 +88,11 @@ def test_shards_become_the_same_file_as_one_process_writes(tiny_words, tiny_run,
 
 def test_a_run_that_is_done_leaves_its_weights_to_start_another_from(tiny_words, tmp_path, capsys):
     assert main(["train", *tiny_words, "name=first"]) == 0
-    assert "first: 6 steps, weights.safetensors" in capsys.readouterr().out
+    assert "first: 6 of 6 steps, weights.safetensors" in capsys.readouterr().out
     weights = tmp_path / "first" / "weights.safetensors"
+    assert main(["train", *tiny_words, "name=half", "machine.stop_at_step=2"]) == 0
+    assert "half: 2 of 6 steps, curve.png" in capsys.readouterr().out
+    assert not (tmp_path / "half" / "weights.safetensors").exists()  # Nobody shall take it for what it is not.
     kept, left = consolidate(tmp_path / "first"), load_checkpoint(weights)
     assert all(torch.equal(a, b) for a, b in zip(kept.parameters(), left.parameters(), strict=True))
     second = ["name=second", "model.sizes=null", f"model.init={weights}", "optimizer.steps=2"]

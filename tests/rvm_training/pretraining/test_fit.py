@@ -261,6 +261,14 @@ def test_a_resumed_run_must_have_the_settings_that_it_had(tiny_run, tmp_path):
         check_resumable(before, tiny_run("optimizer.lr=1e-3", "objective.mask_ratio=0.9"), tmp_path)
 
 
+def test_objectives_over_a_micro_batch_keep_its_size(tiny_run, tmp_path):
+    before, now = (tiny_run("objective.crowding=0.1", f"machine.micro_batch={size}") for size in (8, 4))
+    with pytest.raises(ValueError, match=r"machine.micro_batch was 8, is 4"):
+        check_resumable(before, now, tmp_path)
+    with pytest.raises(ValueError, match=r"objective.place: got micro-batches of 1 clip, expected at least 2"):
+        fit(tiny_run("objective.place=0.1", "machine.micro_batch=1"))
+
+
 @pytest.mark.parametrize(("before", "now"), [("auto", "fsdp"), ("fsdp", "ddp")])
 def test_a_resumed_run_must_be_sharded_as_it_was(tiny_run, tmp_path, before, now):
     check_resumable(tiny_run(), tiny_run("machine.strategy=ddp"), tmp_path)

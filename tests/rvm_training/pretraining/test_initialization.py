@@ -9,6 +9,7 @@ from rvm_model.config import DecoderConfig, RVMConfig
 from rvm_model.core import GatedCore
 from rvm_model.position import position_code
 from rvm_model.rvm import RVM
+from rvm_model.weights import seeded
 from rvm_training.configuration import build
 from rvm_training.pretraining.config import TrainConfig
 from rvm_training.pretraining.initialization import align
@@ -53,7 +54,21 @@ def test_a_hidden_patch_looks_at_its_own_place_from_the_first_step(position):
     assert own_place_share(network) > 0.3
 
 
-def test_the_first_pictures_are_copies_of_the_last_source():
+def test_the_default_device_does_not_matter():
+    with torch.device("meta"):  # As Lightning sets the GPU while it has the network made.
+        network = seeded(SIZES, 0)
+        align(network)
+    again = seeded(SIZES, 0)
+    align(again)
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), again.parameters(), strict=True))
+
+
+def test_a_decoder_of_another_width_cannot_be_aligned(tiny_run):
+    with pytest.raises(ValueError, match="got aligned for a decoder 512 wide and an encoder of 384"):
+        build(TrainConfig, {"model": {"initialization": "aligned"}})
+
+
+def test_the_first_pictures_are_blurred_copies_of_the_last_source():
     torch.manual_seed(0)
     network = RVM(SIZES)
     clouds = torch.rand(16, 3, 5, 5, generator=torch.Generator().manual_seed(1))

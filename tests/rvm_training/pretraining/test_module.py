@@ -144,6 +144,19 @@ def test_the_loss_is_the_sum_of_what_is_asked_for(tiny_run):
     assert extra.item() - plain.item() == pytest.approx(0.5 * (1 - cosine).mean().item(), rel=1e-4)
 
 
+def test_objectives_of_a_whole_batch_leave_out_clips_without_frames(tiny_run):
+    config = tiny_run("objective.place=0.5", "objective.crowding=0.5")
+    module, batch = module_with(make_network(config.model, 0), config), random_batch()
+    out = module._reconstruct(module.network, batch, 2)[1]
+    targets = batch.resized((32, 32))[:, 2:].float() / 255
+    some = torch.tensor([1.0, 0.0, 1.0, 1.0])
+    spoilt = dataclasses.replace(out, features=out.features.clone())
+    spoilt.features[1] = 100
+    with torch.no_grad():
+        clean, other = (module._losses(each, targets, some)[0] for each in (out, spoilt))
+    assert torch.equal(clean, other)
+
+
 def test_normalised_patches_are_compared_with_normalised_targets_and_shown_as_pixels(tiny_run):
     config = tiny_run("objective.normalize_patches=true")
     module = module_with(make_network(config.model, 0), config)

@@ -73,6 +73,11 @@ def test_place_loss_is_the_share_of_the_variance_within_frames_that_places_expla
     assert place_loss(features_by_place(place, content, frame)).item() == pytest.approx(share, abs=0.05)
 
 
+def test_features_that_are_all_alike_have_finite_losses():
+    assert place_loss(torch.ones(3, 5, 4)).item() == 0
+    assert crowding_loss(torch.ones(3, 5, 4)).item() == 0
+
+
 def test_place_loss_is_right_for_few_clips_too():
     assert place_loss(features_by_place(0, 1, 0, clips=3)).item() == pytest.approx(0, abs=0.05)
     assert place_loss(features_by_place(1, 0, 0, clips=1)).item() == 0

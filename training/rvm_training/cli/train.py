@@ -53,7 +53,10 @@ def main(arguments: Sequence[str]) -> int:
     if result.preempted is not None:
         print(f"stopped by {result.preempted.name} after step {result.step}; the same command goes on from there")
         return REQUEUE
-    last = find_checkpoint(result.folder)
-    save_checkpoint(consolidate(last), result.folder / WEIGHTS, metadata=origin(last))
-    print(f"{result.folder}: {result.step} steps, {WEIGHTS}, curve.png, pictures/, metrics/, checkpoints/")
+    made = "curve.png, pictures/, metrics/, checkpoints/"
+    if result.step >= config.optimizer.steps:  # And not only to machine.stop_at_step.
+        last = find_checkpoint(result.folder)
+        save_checkpoint(consolidate(last), result.folder / WEIGHTS, metadata=origin(last))
+        made = f"{WEIGHTS}, {made}"
+    print(f"{result.folder}: {result.step} of {config.optimizer.steps} steps, {made}")
     return 0

@@ -58,7 +58,13 @@ class ModelConfig:
                     f"model.position_code: got {self.position_code} without init, expected resized; random weights "
                     "have the code of their training size anyway"
                 )
-            self.scratch()
+            sizes = self.scratch()
+            assert sizes.decoder is not None
+            if self.initialization == "aligned" and sizes.decoder.dim != sizes.dim:
+                raise ValueError(
+                    f"model.initialization: got aligned for a decoder {sizes.decoder.dim} wide and an encoder of "
+                    f"{sizes.dim}, expected the same: position codes of other widths do not fit each other"
+                )
 
     def scratch(self) -> RVMConfig:
         """Sizes of a network that starts from random weights.
@@ -119,7 +125,8 @@ class ObjectiveConfig:
     """Weight of 1 - cosine between the features of consecutive source frames."""
     place: float = 0.0
     """Weight of the share of the features' variance that a token's place explains. Features that mostly say where they
-    are match their own place in every frame, whatever is there; a few fast channels suffice to be found by."""
+    are match their own place in every frame, whatever is there; a few fast channels suffice to be found by. It
+    and `crowding` are taken over the clips of a micro-batch, at least two."""
     crowding: float = 0.0
     """Weight of one over the number of directions in which features effectively differ. Where one is much louder
     than the others, distances between features tell of nothing else."""

@@ -60,6 +60,11 @@ def fit(config: TrainConfig) -> FitResult:
     micro_batch, accumulate = split_batch(
         config.optimizer.batch, devices * config.machine.nodes, config.machine.micro_batch
     )
+    if config.objective.place and micro_batch < 2:
+        raise ValueError(
+            f"objective.place: got micro-batches of {micro_batch} clip, expected at least 2, over which places are "
+            "told from what is there; raise machine.micro_batch or optimizer.batch"
+        )
     module = Pretraining(config)
     patches = network_sizes(config.model).token_count(*config.model.size) - 1
     preemption = Preemption()
@@ -106,6 +111,8 @@ def check_resumable(before: TrainConfig, now: TrainConfig, checkpoint: Path) -> 
         for name, values in configuration.differences(before, now).items()
         if not name.startswith(MAY_CHANGE)
     }
+    if (now.objective.place or now.objective.crowding) and before.machine.micro_batch != now.machine.micro_batch:
+        changed["machine.micro_batch"] = (before.machine.micro_batch, now.machine.micro_batch)
     if (before.machine.strategy == "fsdp") != (now.machine.strategy == "fsdp"):
         raise ValueError(
             f"{checkpoint} is of a run with machine.strategy {before.machine.strategy}, got {now.machine.strategy}: a "

@@ -1,8 +1,8 @@
 """Weights to start from that learn in fewer steps than the authors', for short trainings of small networks.
 
 With the authors' initialization a decoder that sees a twentieth of a frame first learns the mean colour, finds late
-that a patch is best looked up where it was, and last what is fine in it. Here it begins with a copy of the last source
-frame, and what is left to learn is how things move:
+that a patch is best looked up where it was, and last what is fine in it. Here it begins with a blurred copy of the last
+source frame, and what is left to learn is how things move:
 
 - Cross-attention, in the core and in the decoder, starts at a patch's own place (in the spirit of mimetic
   initialization, Trockman and Kolter, 2023, arXiv 2305.09828). What tells neighbours apart are the fast channels of the
@@ -27,7 +27,7 @@ from rvm_model.layers import Attention, CrossBlock, Mlp
 from rvm_model.rvm import RVM
 
 BRANCH = 0.2
-"""Factor of the last matrix of attention, MLP and decoder."""
+"""Factor of the last matrix of attention and MLP."""
 RANDOM = 0.3
 """Factor of what is random in the matrices of queries and keys."""
 NARROWEST, WIDEST = 4.0, 2.0
@@ -52,10 +52,14 @@ def align(network: RVM, seed: int = 0) -> None:
     """Change the random weights of a new network in place.
 
     Args:
-        network: in float32 on the CPU.
+        network: in float32 on the CPU; its decoder is as wide as its encoder, so that their position codes are alike.
         seed: of the random pictures and rotations.
     """
-    generator = torch.Generator().manual_seed(seed)
+    with torch.device("cpu"):  # Whatever the default device: Lightning sets the GPU.
+        _align(network, torch.Generator().manual_seed(seed))
+
+
+def _align(network: RVM, generator: torch.Generator) -> None:
     for module in network.modules():
         if isinstance(module, Attention):
             module.out.weight.mul_(BRANCH)
@@ -64,11 +68,11 @@ def align(network: RVM, seed: int = 0) -> None:
         elif isinstance(module, CrossBlock):
             _look_at_own_place(module.ca_attention, network.config.position)
     if isinstance(network.core, GatedCore):
-        # Gates have no bias: one channel of the encoded frames starts as the constant 1 in its place. The last of a
-        # code's half is all but constant, so nothing is lost.
-        network.encoder.norm.weight[_CONSTANT] = 0
-        network.encoder.norm.bias[_CONSTANT] = 1
-        network.core.input_update.weight[:, _CONSTANT] = OPEN
+        # Gates have no bias: one channel of the encoded frames starts as the constant 1 in its place. It is the slowest
+        # of the position code, which is all but constant anyway.
+        network.encoder.norm.weight[-1] = 0
+        network.encoder.norm.bias[-1] = 1
+        network.core.input_update.weight[:, -1] = OPEN
     if network.decoder is not None:
         embedding = network.decoder.embedder.weight
         embedding.mul_(EMBEDDING).add_(torch.eye(*embedding.shape))
@@ -77,9 +81,6 @@ def align(network: RVM, seed: int = 0) -> None:
             nn.init.orthogonal_(block.ca_attention.value.weight, generator=generator)
             nn.init.orthogonal_(block.ca_attention.out.weight, CARRIED, generator=generator)
         _fit_to_copy(network, generator)
-
-
-_CONSTANT = -1
 
 
 def _look_at_own_place(attention: Attention, position: str) -> None:

@@ -91,7 +91,7 @@ class Pretraining(L.LightningModule):
         counts = self.config.data.frames.source_counts
         frames, out = self._reconstruct(self.network, batch, counts[self.global_step % len(counts)])
         targets = frames[:, self.config.data.frames.sources :]
-        losses, mse = self._losses(out, targets)
+        losses, mse = self._losses(out, targets, batch.valid)
         state = out.state.detach().float()
         self.train_meter.add(
             batch.valid,
@@ -107,7 +107,7 @@ class Pretraining(L.LightningModule):
         frames, out = self._reconstruct(network, batch, self.config.data.frames.sources)
         split = self.config.data.frames.sources
         sources, targets = frames[:, :split], frames[:, split:]
-        losses, mse = self._losses(out, targets)
+        losses, mse = self._losses(out, targets, batch.valid)
         predicted = self._pixels(out, targets).clamp(0, 1)
         self.val_meter.add(
             batch.valid,
@@ -195,7 +195,7 @@ class Pretraining(L.LightningModule):
         )
         return as_unit_float(frames, torch.float32), out
 
-    def _losses(self, out: Reconstruction, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def _losses(self, out: Reconstruction, targets: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """Per clip the loss that is minimised and the squared error of the pixels, float32 [B] each."""
         config = self.config.objective
         predicted = self._pixels(out, targets)
@@ -206,10 +206,10 @@ class Pretraining(L.LightningModule):
             losses = objectives.pixel_loss(out.frames, (targets - mean) / std)
         if config.temporal_consistency:
             losses = losses + config.temporal_consistency * objectives.temporal_consistency_loss(out.features)
-        if config.place:
-            losses = losses + config.place * objectives.place_loss(out.features[:, -1])
-        if config.crowding:
-            losses = losses + config.crowding * objectives.crowding_loss(out.features[:, -1])
+        if config.place or config.crowding:
+            states = out.features[valid > 0, -1]
+            losses = losses + config.place * objectives.place_loss(states)
+            losses = losses + config.crowding * objectives.crowding_loss(states)
         if config.perceptual:
             losses = losses + config.perceptual * objectives.perceptual_loss(self._judge[0], predicted, targets)
         return losses, mse

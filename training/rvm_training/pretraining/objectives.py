@@ -1,4 +1,5 @@
-"""Losses, one value per clip, in float32. The paper's is `pixel_loss` without normalisation; the others are extras.
+"""Losses in float32, one value per clip, or of a whole batch where they say so. The paper's is `pixel_loss` without
+normalisation; the others are extras.
 
 Shape legend: B clips, T target frames, S source frames, H W pixels, N tokens with CLS, D width.
 """
@@ -11,6 +12,8 @@ from torch.nn import functional
 
 from rvm_model.rvm import RVM
 
+_NO_VARIANCE = 1e-12
+"""Keeps features that are all alike finite."""
 _PATCH_VARIANCE_EPS = 1e-6
 """As in MAE: keeps plain patches finite."""
 
@@ -42,10 +45,10 @@ def temporal_consistency_loss(features_BSND: Tensor) -> Tensor:
 
 
 def place_loss(features_BND: Tensor) -> Tensor:
-    """Share in 0..1 of the variance within a frame of patches' features (CLS left out) that place explains; returns [].
+    """Share of the variance within a frame of patches' features (CLS left out) that place explains; returns [].
 
-    From the clips of a batch, corrected for their number: features that have nothing to do with places give 0 on
-    average, a single clip gives 0 always.
+    From the clips of a batch, corrected for their number: 1 where all clips have the same features, 0 on average where
+    places say nothing, at least -1 / (B - 1); 0 for a single clip, which cannot tell.
     """
     batch = features_BND.shape[0]
     if batch < 2:
@@ -55,7 +58,7 @@ def place_loss(features_BND: Tensor) -> Tensor:
     by_place_ND = patches_BND.mean(0)
     within = (patches_BND - by_place_ND).square().mean() * batch / (batch - 1)
     between = by_place_ND.square().mean() - within / batch
-    return between / (between + within)
+    return between / (between + within + _NO_VARIANCE)
 
 
 def crowding_loss(features_BND: Tensor) -> Tensor:
@@ -66,8 +69,9 @@ def crowding_loss(features_BND: Tensor) -> Tensor:
     """
     patches_BND = features_BND[:, 1:].float()
     rows_MD = (patches_BND - patches_BND.mean(1, keepdim=True)).flatten(0, 1)
-    covariance_DD = rows_MD.T @ rows_MD / len(rows_MD)
-    return covariance_DD.square().sum() / covariance_DD.trace().square()
+    with torch.autocast(rows_MD.device.type, enabled=False):
+        covariance_DD = rows_MD.T @ rows_MD / max(len(rows_MD), 1)
+    return covariance_DD.square().sum() / (covariance_DD.trace().square() + _NO_VARIANCE)
 
 
 def perceptual_loss(judge: RVM, frames_BTHWC: Tensor, targets_BTHWC: Tensor) -> Tensor:
