@@ -35,7 +35,7 @@ def test_the_same_settings_make_the_same_clips():
 
 def test_who_knows_the_square_has_it(oracle):
     clip = next(clips(SETTINGS))
-    found = found_square(oracle(clip.square), clip, SETTINGS)
+    found = found_square(oracle(clip.square).features(clip.frames), clip, SETTINGS)
     overlap = (found & clip.square).sum() / (found | clip.square).sum()
     assert overlap > 0.7  # Patches of 4 pixels against a square of 22.
 
@@ -61,8 +61,9 @@ def test_a_readout_finds_what_features_know_of_beside_what_they_differ_in_most()
             return torch.from_numpy(np.concatenate([loud, inside[..., None]], -1)).float()
 
     clip = next(clips(SETTINGS))
-    clustered = found_square(Knows(), clip, SETTINGS)
-    read = read_square(Knows(), clip, linear_readout(Knows(), SETTINGS))
+    features = Knows().features(clip.frames)
+    clustered = found_square(features, clip, SETTINGS)
+    read = read_square(features, clip, linear_readout(Knows(), SETTINGS))
     assert (clustered & clip.square).sum() / (clustered | clip.square).sum() < 0.3
     assert (read & clip.square).sum() / (read | clip.square).sum() > 0.7
 

@@ -60,6 +60,6 @@ def _write_video(path: Path, models: Sequence[VideoModel], settings: NoiseSquare
     from rvm_training.offline.encoding import write_video
 
     clip = next(clips(settings))
-    masks = [clip.square, *(found_square(model, clip, settings) for model in models)]
+    masks = [clip.square, *(found_square(model.features(clip.frames), clip, settings) for model in models)]
     columns = [clip.frames, *(np.repeat(mask[..., None] * np.uint8(255), 3, axis=3) for mask in masks)]
     write_video(path, np.concatenate(columns, axis=2))

@@ -58,6 +58,11 @@ class FrameSampling:
         return range(self.sources if self.fewest_sources is None else self.fewest_sources, self.sources + 1)
 
     @property
+    def last_only(self) -> bool:
+        """Whether the decoder sees the last source alone, as `RVM.reconstruct` takes it."""
+        return self.decoder_sees == "last"
+
+    @property
     def nearest(self) -> int:
         """The smallest delta whose target lies after the last source."""
         return 1 if self.delta_origin == "last" else self.sources

@@ -79,9 +79,9 @@ def clips(settings: NoiseSquare, *, to_fit: bool = False) -> Iterator[SquareClip
         yield SquareClip(np.stack([scene.frame(t) for t in times]), np.stack([scene.mask(t) for t in times]) == 1)
 
 
-def found_square(model: VideoModel, clip: SquareClip, settings: NoiseSquare) -> npt.NDArray[np.bool_]:
+def found_square(features: Tensor, clip: SquareClip, settings: NoiseSquare) -> npt.NDArray[np.bool_]:
     """The cluster [T, H, W] that fits the square best over the clip."""
-    labels = clip_clusters(model.features(clip.frames), settings.clusters, settings.size, seed=settings.seed)
+    labels = clip_clusters(features, settings.clusters, settings.size, seed=settings.seed)
     candidates = [labels == cluster for cluster in range(settings.clusters)]
     return max(candidates, key=lambda each: float(jaccard(clip.square, each)[settings.settle :].mean()))
 
@@ -126,9 +126,9 @@ RIDGE = 1e-4
 """Of the regression, on features of unit variance."""
 
 
-def read_square(model: VideoModel, clip: SquareClip, readout: Readout) -> npt.NDArray[np.bool_]:
+def read_square(features: Tensor, clip: SquareClip, readout: Readout) -> npt.NDArray[np.bool_]:
     """What the readout takes for the square [T, H, W]; logits are interpolated between patches."""
-    logits_Thw = readout(model.features(clip.frames)).numpy()
+    logits_Thw = readout(features).numpy()
     height, width = clip.square.shape[1:]
     return np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR) > 0 for frame in logits_Thw])
 
@@ -147,8 +147,9 @@ def evaluate_noise_square(model: VideoModel, settings: NoiseSquare = NoiseSquare
     curves, read, parts, shares = [], [], [], []
     readout = linear_readout(model, settings)
     for index, clip in enumerate(clips(settings)):
-        curves.append(jaccard(clip.square, found_square(model, clip, settings)))
-        read.append(jaccard(clip.square, read_square(model, clip, readout)))
+        features = model.features(clip.frames)
+        curves.append(jaccard(clip.square, found_square(features, clip, settings)))
+        read.append(jaccard(clip.square, read_square(features, clip, readout)))
         shares.append(clip.square.mean())
         one, other = (float(each[-1][settings.settle :].mean()) for each in (curves, read))
         parts.append({"clip": index, "IoU": one, LINEAR: other})

@@ -30,7 +30,7 @@ def forward_flops(config: RVMConfig, size: tuple[int, int], sampling: FrameSampl
                 sources[:, :count],
                 targets,
                 deltas,
-                last_only=sampling.decoder_sees == "last",
+                last_only=sampling.last_only,
                 mask_ratio=mask_ratio,
                 permutation=permutation,
             )

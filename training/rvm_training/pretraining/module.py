@@ -189,7 +189,7 @@ class Pretraining(L.LightningModule):
             frames[:, split - count : split],
             frames[:, split:],
             batch.deltas,
-            last_only=sampling.decoder_sees == "last",
+            last_only=sampling.last_only,
             mask_ratio=self.config.objective.mask_ratio,
             permutation=batch.permutation,
         )
