@@ -33,11 +33,16 @@ class DecoderConfig:
     """Hidden width of the MLPs."""
     max_delta: int = 64
     """Width of the one-hot code of a target's time offset; an offset outside 0..max_delta-1 is coded as zeros."""
+    sees: Literal["all", "last"] = "all"
+    """Source frames whose features it attends to. With the paper's `all` a network may spread what it knows over them,
+    so that states differ by their age; with `last` each state has to hold everything."""
 
     def __post_init__(self) -> None:
         """Refuse sizes that no network can have."""
         _check_positive(self)
         _check_heads("decoder dim", self.dim, self.heads)
+        if self.sees not in ("all", "last"):
+            raise ValueError(f"decoder sees: got {self.sees!r}, expected all or last")
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,8 @@ class RVMConfig:
             del values["trained_grid"]  # As files were before there was such a thing.
         if self.position == "flattened":
             del values["position"]
+        if self.decoder is not None and self.decoder.sees == "all":
+            del values["decoder"]["sees"]
         return values
 
     @classmethod

@@ -123,7 +123,6 @@ class RVM(nn.Module):
         targets: Tensor,
         deltas: Tensor | None = None,
         *,
-        last_only: bool = False,
         mask_ratio: float = 0.95,
         permutation: Tensor | None = None,
         state: Tensor | None = None,
@@ -131,11 +130,12 @@ class RVM(nn.Module):
     ) -> Reconstruction:
         """Reconstruct masked target frames from the features of source frames: the training task.
 
+        The decoder sees the features of all sources, as in the paper, or of the last one: `DecoderConfig.sees`.
+
         Args:
             sources: [B, Ts, H, W, 3], consecutive frames, uint8 or float in [0, 1].
             targets: [B, Tt, H, W, 3], later frames of the same clip.
             deltas: [B, Tt] integers, how many frames later; None leaves the time code out.
-            last_only: the decoder sees the features of the last source alone, instead of all sources' as in the paper.
             mask_ratio: share of each target's patches that is hidden; int(N * (1 - mask_ratio)) stay visible.
             permutation: [B, Tt, N] order of patches whose first ones stay visible; None draws one that the whole
                 batch shares, as the authors do.
@@ -148,7 +148,7 @@ class RVM(nn.Module):
         Raises:
             ValueError: the network has no decoder, or an argument has another shape.
         """
-        if self.decoder is None:
+        if self.decoder is None or self.config.decoder is None:
             raise ValueError(
                 "reconstruct: this network has no decoder; load a checkpoint that holds one or set config.decoder"
             )
@@ -175,7 +175,7 @@ class RVM(nn.Module):
         target_tokens = self.tokenizer(targets.flatten(0, 1))
         kept = permutation[..., :keep].flatten(0, 1)[..., None].expand(-1, -1, target_tokens.shape[-1])
         visible = self.encoder(prepend_cls(self.cls_token, target_tokens.gather(1, kept)))
-        seen = features[:, -1] if last_only else features.flatten(1, 2)
+        seen = features[:, -1] if self.config.decoder.sees == "last" else features.flatten(1, 2)
         frames = self.decoder(seen, visible.unflatten(0, (batch, count)), restore, deltas, grid)
         return Reconstruction(frames, (restore >= keep).unflatten(-1, grid), features, state)
 

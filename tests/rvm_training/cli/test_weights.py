@@ -78,6 +78,14 @@ def test_a_code_of_axes_is_not_written_where_it_would_be_lost(tmp_path, capsys):
     assert "position code is one of axes, which a .npz does not hold" in capsys.readouterr().err
 
 
+def test_a_decoder_that_saw_the_last_frame_alone_is_not_written_where_that_would_be_lost(tmp_path, capsys):
+    source, out = tmp_path / "last.safetensors", tmp_path / "x.npz"
+    save_checkpoint(RVM(replace(CONFIG, decoder=replace(CONFIG.decoder, sees="last"))), source)
+    assert main(["weights", "convert", str(source), str(out)]) == 1
+    assert "its decoder sees the last source frame alone, which a .npz does not hold" in capsys.readouterr().err
+    assert main(["weights", "convert", str(source), str(out), "--no-decoder"]) == 0
+
+
 def test_show_prints_sizes_parameters_and_hash(released, capsys, model):
     assert main(["weights", "show", str(released)]) == 0
     text = capsys.readouterr().out

@@ -1,7 +1,5 @@
 """Reconstructions are scored against the frames that they are of, beside a copy of the last source."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -58,21 +56,6 @@ def test_deltas_count_from_the_first_source_where_the_network_learned_so():
     assert (first.targets, first.frames) == ([2, 3], 4)
     with pytest.raises(ValueError, match="expected deltas of at least 2"):
         ReconstructionSettings(sources=2, deltas=(1,), delta_origin="first")
-
-
-@torch.inference_mode()
-def test_the_decoder_sees_what_it_was_trained_to_see(network, clip):
-    every, last = (
-        reconstruct(network, clip, replace(SETTINGS, decoder_sees=sees), 0.75).frames for sees in ("all", "last")
-    )
-    assert not torch.allclose(every, last)
-    alone = network.reconstruct(
-        torch.from_numpy(clip)[None, : SETTINGS.sources], torch.from_numpy(clip)[None, SETTINGS.targets],
-        torch.tensor([SETTINGS.deltas]), last_only=True, mask_ratio=0.75, generator=torch.Generator().manual_seed(0),
-    )  # fmt: skip
-    assert torch.allclose(last, alone.frames, atol=1e-6)
-    with pytest.raises(ValueError, match="decoder_sees: got 'first', expected all or last"):
-        ReconstructionSettings(decoder_sees="first")
 
 
 def test_what_cannot_be_reconstructed_is_told(network, clip):

@@ -1,5 +1,7 @@
 """Operations are counted as by hand, and the published figures come out."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -42,7 +44,12 @@ def test_varying_numbers_of_sources_count_as_their_mean():
         return forward_flops(TINY, (8, 8), FrameSampling(targets=3, delta_max=8, **options), 0.75)
 
     assert flops(sources=3, fewest_sources=1) == sum(flops(sources=count) for count in (1, 2, 3)) // 3
-    assert flops(sources=2, decoder_sees="last") < flops(sources=2)
+
+
+def test_a_decoder_that_sees_one_source_frame_counts_less():
+    last = dataclasses.replace(TINY, decoder=dataclasses.replace(TINY.decoder, sees="last"))
+    sampling = FrameSampling(sources=2, targets=3, delta_max=8)
+    assert forward_flops(last, (8, 8), sampling, 0.75) < forward_flops(TINY, (8, 8), sampling, 0.75)
 
 
 @pytest.mark.parametrize(("name", "gflops"), [("rvm_small16_256", 19.1), ("rvm_large16_256", 200.9)])

@@ -96,7 +96,7 @@ EXTRAS = {
     "one to four sources, the last state decoded": [
         "data.frames.sources=4",
         "data.frames.fewest_sources=1",
-        "data.frames.decoder_sees=last",
+        "model.decoder_sees=last",
     ],
     "deltas from the first source": ["data.frames.delta_origin=first"],
 }
@@ -117,19 +117,19 @@ def test_numbers_of_sources_take_turns_and_the_last_ones_stay(tiny_run, monkeypa
     original = RVM.reconstruct
 
     def noted(network, sources, targets, deltas, **options):
-        seen.append((sources.shape[1], torch.equal(sources[:, -1], last), options["last_only"]))
+        seen.append((sources.shape[1], torch.equal(sources[:, -1], last)))
         return original(network, sources, targets, deltas, **options)
 
     batch = random_batch()
     last = batch.resized((32, 32))[:, 1]
-    config = tiny_run("data.frames.fewest_sources=1", "data.frames.decoder_sees=last")
+    config = tiny_run("data.frames.fewest_sources=1", "model.decoder_sees=last")
     module = module_with(make_network(config.model, 0), config)
     monkeypatch.setattr(RVM, "reconstruct", noted)
     for step in range(3):
         monkeypatch.setattr(Pretraining, "global_step", step)
         module.training_step(batch, 0)
     module.validation_step(batch, 0)
-    assert seen == [(1, True, True), (2, True, True), (1, True, True), (2, True, True)]
+    assert seen == [(1, True), (2, True), (1, True), (2, True)]
 
 
 def test_the_loss_is_the_sum_of_what_is_asked_for(tiny_run):
@@ -230,6 +230,16 @@ def test_the_position_code_is_made_anew_where_that_is_asked_for(tiny_run, tmp_pa
     trained = consolidate(config.folder).config
     assert (trained.base_grid, trained.trained_grid, trained.image_size) == ((5, 6), None, (40, 48))
     assert network_sizes(config.model) == trained
+
+
+def test_weights_remember_what_their_decoder_saw_and_training_goes_on_with_it(tiny_run, tmp_path):
+    assert make_network(tiny_run().model, 3).config.decoder.sees == "all"
+    save_checkpoint(make_network(tiny_run("model.decoder_sees=last").model, 3), tmp_path / "start.safetensors")
+    words = ["model.sizes=null", f"model.init={tmp_path / 'start.safetensors'}"]
+    for asked, sees in (("null", "last"), ("all", "all")):
+        config = tiny_run(*words, f"model.decoder_sees={asked}").model
+        assert make_network(config, 0).config.decoder.sees == sees
+        assert network_sizes(config) == make_network(config, 0).config
 
 
 def test_random_weights_have_no_older_position_code(tiny_run):

@@ -29,15 +29,11 @@ def main(protocol: str, arguments: Sequence[str]) -> int:
         "--delta-origin", choices=("last", "first"), default=defaults.delta_origin,
         help="source frame that deltas count from, as the network was trained (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument(
-        "--decoder-sees", choices=("all", "last"), default=defaults.decoder_sees,
-        help="source frames that the decoder sees features of, as the network was trained (default: %(default)s)",
-    )  # fmt: skip
     add_out(parser)
     args = parser.parse_args(arguments)
     settings = ReconstructionSettings(
         size=args.size or defaults.size, deltas=tuple(args.deltas), mask_ratios=tuple(args.mask_ratios),
-        delta_origin=args.delta_origin, decoder_sees=args.decoder_sees,
+        delta_origin=args.delta_origin,
     )  # fmt: skip
     clips, data = footage(args, settings.frames, settings.size)
     (name, first), *_ = clips

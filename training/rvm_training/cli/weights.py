@@ -107,6 +107,11 @@ def _convert(args: argparse.Namespace) -> None:
             )
         if model.config.trained_grid is not None:
             height, width = model.config.image_size
+        if model.config.decoder is not None and model.config.decoder.sees != "all":
+            raise ValueError(
+                f"{args.input}: its decoder sees the {model.config.decoder.sees} source frame alone, which a .npz does "
+                "not hold and the authors' code does not know; convert to .safetensors, or leave it out: --no-decoder"
+            )
             print(f"a .npz does not hold the last training size: run it with --size {height}x{width}")
         if model.config.base_grid != RELEASED_GRID:
             rows, columns = model.config.base_grid

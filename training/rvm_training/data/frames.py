@@ -17,9 +17,6 @@ class FrameSampling:
     fewest_sources: int | None = None
     """Training batches take the last so many of the sources, one more from step to step up to `sources`, and again: a
     state is asked for at any age. Null takes all always."""
-    decoder_sees: Literal["all", "last"] = "all"
-    """Source frames whose features the decoder attends to. With the paper's `all` a network may spread what it knows
-    over them, so that states differ by their age; with `last` each state has to hold everything."""
     targets: int = 4
     """Target frames to reconstruct, each with a delta of its own."""
     delta_min: int = 4
@@ -56,11 +53,6 @@ class FrameSampling:
     def source_counts(self) -> range:
         """Numbers of sources that training takes in turn."""
         return range(self.sources if self.fewest_sources is None else self.fewest_sources, self.sources + 1)
-
-    @property
-    def last_only(self) -> bool:
-        """Whether the decoder sees the last source alone, as `RVM.reconstruct` takes it."""
-        return self.decoder_sees == "last"
 
     @property
     def nearest(self) -> int:

@@ -37,8 +37,6 @@ class ReconstructionSettings:
     """Shares of the target's patches that are hidden; the last one is that of the main figures."""
     delta_origin: str = "last"
     """Source frame that deltas count from, `last` or `first`: as the network was trained."""
-    decoder_sees: str = "all"
-    """Source frames whose features the decoder attends to, `all` or the `last`: as the network was trained."""
     seed: int = 0
     """Of the patches that stay visible."""
 
@@ -46,8 +44,6 @@ class ReconstructionSettings:
         """Refuse what has no target."""
         if self.delta_origin not in ("last", "first"):
             raise ValueError(f"delta_origin: got {self.delta_origin!r}, expected last or first")
-        if self.decoder_sees not in ("all", "last"):
-            raise ValueError(f"decoder_sees: got {self.decoder_sees!r}, expected all or last")
         nearest = 1 if self.delta_origin == "last" else self.sources
         if not self.deltas or self.sources < 1 or min(self.deltas) < nearest:
             raise ValueError(
@@ -77,7 +73,6 @@ def reconstruct(network: RVM, clip: U8, settings: ReconstructionSettings, ratio:
         frames[:, : settings.sources],
         frames[:, settings.targets],
         torch.tensor([settings.deltas]),
-        last_only=settings.decoder_sees == "last",
         mask_ratio=ratio,
         generator=torch.Generator().manual_seed(settings.seed),
     )

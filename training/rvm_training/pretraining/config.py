@@ -40,6 +40,9 @@ class ModelConfig:
     aggregator: Literal["gated", "self_attention"] = "gated"
     """What turns encoded frames into features: the recurrent core, or self-attention over the whole clip (the paper's
     ablation; it cannot stream)."""
+    decoder_sees: Literal["all", "last"] | None = None
+    """Source frames whose features the decoder attends to; null as the preset, the sizes or `init` have it, which is
+    `all` for the released networks (`rvm_model.config.DecoderConfig`)."""
     size: tuple[int, int] = (256, 256)
     """Height and width of training frames in pixels."""
 
@@ -76,7 +79,13 @@ class ModelConfig:
         assert sizes is not None
         if sizes.decoder is None:
             raise ValueError("model: got sizes without a decoder, expected one; pretraining reconstructs pixels")
-        return dataclasses.replace(sizes, base_grid=sizes.grid(*self.size), aggregator=self.aggregator)
+        return dataclasses.replace(self.seeing(sizes), base_grid=sizes.grid(*self.size), aggregator=self.aggregator)
+
+    def seeing(self, sizes: RVMConfig) -> RVMConfig:
+        """The sizes with a decoder that sees what is asked for."""
+        if self.decoder_sees is None or sizes.decoder is None:
+            return sizes
+        return dataclasses.replace(sizes, decoder=dataclasses.replace(sizes.decoder, sees=self.decoder_sees))
 
 
 @dataclass(frozen=True)

@@ -26,14 +26,7 @@ def forward_flops(config: RVMConfig, size: tuple[int, int], sampling: FrameSampl
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         for count in sampling.source_counts:
-            network.reconstruct(
-                sources[:, :count],
-                targets,
-                deltas,
-                last_only=sampling.last_only,
-                mask_ratio=mask_ratio,
-                permutation=permutation,
-            )
+            network.reconstruct(sources[:, :count], targets, deltas, mask_ratio=mask_ratio, permutation=permutation)
     return counter.get_total_flops() // len(sampling.source_counts)
 
 

@@ -103,9 +103,7 @@ def activation_bytes(
         deltas = torch.zeros(batch, sampling.targets, dtype=torch.int64)
         with PeakMemory() as memory:
             with torch.autocast("cpu", torch.bfloat16, enabled=half):
-                out = network.reconstruct(
-                    sources, targets, deltas, last_only=sampling.last_only, mask_ratio=mask_ratio
-                ).frames
+                out = network.reconstruct(sources, targets, deltas, mask_ratio=mask_ratio).frames
             pixel_loss(out, targets).mean().backward()
     return memory.peak
 

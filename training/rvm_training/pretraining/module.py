@@ -183,13 +183,11 @@ class Pretraining(L.LightningModule):
     def _reconstruct(self, network: RVM, batch: Batch, count: int) -> tuple[Tensor, Reconstruction]:
         """The batch's frames [B, S + T, H, W, 3] in [0, 1], and the targets from the last `count` sources."""
         frames = batch.resized(self.config.model.size)
-        sampling = self.config.data.frames
-        split = sampling.sources
+        split = self.config.data.frames.sources
         out = network.reconstruct(
             frames[:, split - count : split],
             frames[:, split:],
             batch.deltas,
-            last_only=sampling.last_only,
             mask_ratio=self.config.objective.mask_ratio,
             permutation=batch.permutation,
         )

@@ -44,7 +44,7 @@ def network_sizes(config: ModelConfig) -> RVMConfig:
 
 
 def _trained_at(sizes: RVMConfig, config: ModelConfig) -> RVMConfig:
-    grid = sizes.grid(*config.size)
+    sizes, grid = config.seeing(sizes), sizes.grid(*config.size)
     if config.position_code == "anew":
         return dataclasses.replace(sizes, base_grid=grid, trained_grid=None)
     return dataclasses.replace(sizes, trained_grid=None if grid == sizes.base_grid else grid)
