@@ -42,6 +42,7 @@ class PixelDecoder(nn.Module):
         restore_BTN: Tensor,
         deltas_BT: Tensor | None,
         grid: tuple[int, int],
+        origin: tuple[int, int] = (0, 0),
     ) -> Tensor:
         """Reconstruct target frames.
 
@@ -51,6 +52,7 @@ class PixelDecoder(nn.Module):
             restore_BTN: for each patch its place in the shuffled order (argsort of the permutation).
             deltas_BT: time offsets of the targets in frames, or None to leave the code out.
             grid: patch rows and columns.
+            origin: row and column of the first patch, as the features were made with.
 
         Returns:
             frames [B, T, H, W, 3], nominally in [0, 1] and not clipped.
@@ -70,6 +72,7 @@ class PixelDecoder(nn.Module):
             grid,
             self.config.dim,
             kind=self.position,
+            origin=origin,
             device=tokens_BTNE.device,
             dtype=tokens_BTNE.dtype,
         )

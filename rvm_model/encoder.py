@@ -25,8 +25,8 @@ class Tokenizer(nn.Module):
         lecun_normal_(self.patch_embedding.weight, self.patch_embedding.in_features)
         nn.init.zeros_(self.patch_embedding.bias)
 
-    def forward(self, frames_BHWC: Tensor) -> Tensor:
-        """Map frames [B, H, W, 3], uint8 or float in [0, 1], to patch tokens [B, N, D]."""
+    def forward(self, frames_BHWC: Tensor, origin: tuple[int, int] = (0, 0)) -> Tensor:
+        """Map frames [B, H, W, 3], uint8 or float in [0, 1], to patch tokens [B, N, D]; see `position_code`."""
         grid = self.config.grid(*frames_BHWC.shape[1:3])
         weight = self.patch_embedding.weight
         rows, columns, patch = *grid, self.config.patch_size
@@ -42,6 +42,7 @@ class Tokenizer(nn.Module):
             self.config.base_grid,
             self.config.dim,
             kind=self.config.position,
+            origin=origin,
             device=weight.device,
             dtype=weight.dtype,
         )

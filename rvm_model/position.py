@@ -34,6 +34,7 @@ def position_code(
     dim: int,
     *,
     kind: Literal["flattened", "axes"] = "flattened",
+    origin: tuple[int, int] = (0, 0),
     device: torch.device,
     dtype: torch.dtype,
 ) -> Tensor:
@@ -45,18 +46,24 @@ def position_code(
         dim: width of the code.
         kind: one table over the flattened grid, as the authors have it; or one over rows in the first half of the width
             and one over columns in the second, as MAE's (He et al., 2021), made for the grid itself.
+        origin: row and column of the first patch; with axes a frame may lie anywhere in a larger one.
         device: where the code goes.
         dtype: its type; the code is computed in float64 and rounded.
 
     Returns:
         [rows * columns, dim], row-major. The tensor is shared between calls: do not write into it.
+
+    Raises:
+        ValueError: an origin with a flattened table.
     """
-    key = (grid, base_grid, dim, kind, str(device), dtype)
+    if kind != "axes" and origin != (0, 0):
+        raise ValueError(f"origin: got {origin} for a {kind} position code, expected (0, 0); only axes have another")
+    key = (grid, base_grid, dim, kind, origin, str(device), dtype)
     code = _codes.get(key)
     if code is None or torch.compiler.is_compiling():
         # Shared by training and inference: an inference-mode tensor could not enter autograd later.
         with torch.inference_mode(False), torch.no_grad():
-            table = _table_of_axes(grid, dim) if kind == "axes" else _resized_table(grid, base_grid, dim)
+            table = _table_of_axes(grid, origin, dim) if kind == "axes" else _resized_table(grid, base_grid, dim)
             code = torch.from_numpy(table).to(device=device, dtype=dtype)
         if type(code) is Tensor and not torch.compiler.is_compiling():  # Not the stand-in of an export.
             while len(_codes) >= CACHED_CODES:
@@ -67,7 +74,7 @@ def position_code(
 
 CACHED_CODES = 16
 """Codes that are kept: those of several engines of several sizes, and of the decoder."""
-_codes: dict[tuple[tuple[int, int], tuple[int, int], int, str, str, torch.dtype], Tensor] = {}
+_codes: dict[tuple[tuple[int, int], tuple[int, int], int, str, tuple[int, int], str, torch.dtype], Tensor] = {}
 
 
 @lru_cache(maxsize=CACHED_CODES)
@@ -80,12 +87,11 @@ def _resized_table(grid: tuple[int, int], base_grid: tuple[int, int], dim: int) 
     return table.astype(np.float32)
 
 
-@lru_cache(maxsize=CACHED_CODES)
-def _table_of_axes(grid: tuple[int, int], dim: int) -> npt.NDArray[np.float32]:
-    rows, columns = grid
+def _table_of_axes(grid: tuple[int, int], origin: tuple[int, int], dim: int) -> npt.NDArray[np.float32]:
+    (rows, columns), (top, left) = grid, origin
     table = np.empty((rows, columns, dim), np.float32)
-    table[..., : dim // 2] = sinusoid_table(rows, dim // 2)[:, None]
-    table[..., dim // 2 :] = sinusoid_table(columns, dim // 2)
+    table[..., : dim // 2] = sinusoid_table(top + rows, dim // 2)[top:, None]
+    table[..., dim // 2 :] = sinusoid_table(left + columns, dim // 2)[left:]
     return table.reshape(-1, dim)
 
 

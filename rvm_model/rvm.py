@@ -54,17 +54,18 @@ class RVM(nn.Module):
         tokens = self.config.token_count(height, width)
         return self.cls_token.new_zeros(batch, tokens, self.config.dim)
 
-    def encode(self, frames: Tensor) -> Tensor:
+    def encode(self, frames: Tensor, *, origin: tuple[int, int] = (0, 0)) -> Tensor:
         """Encode frames one by one, without the recurrence.
 
         Args:
             frames: [B, H, W, 3], uint8 or float in [0, 1].
+            origin: patch row and column that they begin at (`position_code`).
 
         Returns:
             [B, 1 + N, D], the encoder's tokens with CLS first.
         """
         _check_frames(frames, ("B", "H", "W", "3"))
-        return self.encoder(prepend_cls(self.cls_token, self.tokenizer(frames)))
+        return self.encoder(prepend_cls(self.cls_token, self.tokenizer(frames, origin)))
 
     def step(self, frames: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Take in one frame per camera.
@@ -88,12 +89,15 @@ class RVM(nn.Module):
         state = self.core(tokens, self._checked_state(state, tokens))
         return state, state
 
-    def forward_clip(self, frames: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward_clip(
+        self, frames: Tensor, state: Tensor | None = None, *, origin: tuple[int, int] = (0, 0)
+    ) -> tuple[Tensor, Tensor]:
         """Take in a clip; the same numbers as `step` frame by frame, with the encoder run on all frames at once.
 
         Args:
             frames: [B, T, H, W, 3], uint8 or float in [0, 1].
             state: [B, 1 + N, D] to go on from, or None for zeros.
+            origin: patch row and column that the frames begin at (`position_code`).
 
         Returns:
             (features [B, T, 1 + N, D], state [B, 1 + N, D] after the last frame). Without a recurrent core the state is
@@ -104,7 +108,7 @@ class RVM(nn.Module):
         """
         _check_frames(frames, ("B", "T", "H", "W", "3"))
         batch, length = frames.shape[:2]
-        tokens = self.encode(frames.flatten(0, 1)).unflatten(0, (batch, length))
+        tokens = self.encode(frames.flatten(0, 1), origin=origin).unflatten(0, (batch, length))
         if self.config.aggregator != "gated":
             if state is not None:
                 raise ValueError("state: got one, expected None; this network has no recurrent core to go on with it")
@@ -127,6 +131,7 @@ class RVM(nn.Module):
         permutation: Tensor | None = None,
         state: Tensor | None = None,
         generator: torch.Generator | None = None,
+        origin: tuple[int, int] = (0, 0),
     ) -> Reconstruction:
         """Reconstruct masked target frames from the features of source frames: the training task.
 
@@ -141,6 +146,7 @@ class RVM(nn.Module):
                 batch shares, as the authors do.
             state: state before the first source frame, None for zeros.
             generator: randomness for the drawn permutation.
+            origin: patch row and column that all frames begin at (`position_code`).
 
         Returns:
             The reconstruction and the source features.
@@ -171,12 +177,12 @@ class RVM(nn.Module):
             permutation = check_permutation(torch.as_tensor(permutation).to(targets.device), batch, count, patches)
         restore = permutation.argsort(dim=-1)
 
-        features, state = self.forward_clip(sources, state)
-        target_tokens = self.tokenizer(targets.flatten(0, 1))
+        features, state = self.forward_clip(sources, state, origin=origin)
+        target_tokens = self.tokenizer(targets.flatten(0, 1), origin)
         kept = permutation[..., :keep].flatten(0, 1)[..., None].expand(-1, -1, target_tokens.shape[-1])
         visible = self.encoder(prepend_cls(self.cls_token, target_tokens.gather(1, kept)))
         seen = features[:, -1] if self.config.decoder.sees == "last" else features.flatten(1, 2)
-        frames = self.decoder(seen, visible.unflatten(0, (batch, count)), restore, deltas, grid)
+        frames = self.decoder(seen, visible.unflatten(0, (batch, count)), restore, deltas, grid, origin)
         return Reconstruction(frames, (restore >= keep).unflatten(-1, grid), features, state)
 
     def _checked_state(self, state: Tensor | None, tokens: Tensor) -> Tensor:

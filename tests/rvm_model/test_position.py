@@ -25,6 +25,17 @@ def test_code_equals_the_authors_on_native_and_resized_grids(golden, name):
     assert (code - expected.flatten(0, 1)).abs().max() < 2e-6
 
 
+def test_a_code_of_axes_that_begins_elsewhere_is_a_window_of_a_larger_one():
+    def code(grid, origin, kind="axes"):
+        return position_code(
+            grid, (2, 2), 8, kind=kind, origin=origin, device=torch.device("cpu"), dtype=torch.float32
+        ).unflatten(0, grid)
+
+    assert torch.equal(code((2, 3), (4, 1)), code((6, 4), (0, 0))[4:, 1:])
+    with pytest.raises(ValueError, match=r"origin: got \(0, 1\) for a flattened position code"):
+        code((2, 3), (0, 1), "flattened")
+
+
 def test_table_has_sines_on_even_and_cosines_on_odd_columns():
     table = sinusoid_table(3, 4)
     angles = np.array([[0.0, 0.0], [1.0, 0.01], [2.0, 0.02]])

@@ -8,6 +8,7 @@ import torch
 
 from rvm_model import PRESETS, RVM
 from rvm_model.keymap import entries
+from rvm_model.weights import seeded
 
 ENCODE = ["encode_native", "encode_down", "encode_up", "encode_mixed", "encode_eps"]
 RECONSTRUCT = ["reconstruct", "reconstruct_indep"]
@@ -175,6 +176,19 @@ def test_a_decoder_that_sees_the_last_state_alone_gives_what_it_gives_from_that_
         every = tiny_model.reconstruct(frames[:, :3], frames[:, 3:], **options).frames
     torch.testing.assert_close(last, alone, rtol=0, atol=1e-5)
     assert not torch.allclose(every, last, atol=1e-4)
+
+
+def test_where_frames_begin_reaches_sources_targets_and_what_is_reconstructed(tiny_config):
+    network = seeded(dataclasses.replace(tiny_config, position="axes"), 0)
+    clip = torch.rand(1, 3, 32, 48, 3, generator=torch.Generator().manual_seed(0))
+    options = {"mask_ratio": 0.5, "permutation": torch.arange(6).expand(1, 1, 6)}
+    with torch.no_grad():
+        moved = network.reconstruct(clip[:, :2], clip[:, 2:], origin=(3, 5), **options)
+        features, _ = network.forward_clip(clip[:, :2], origin=(3, 5))
+        still = network.reconstruct(clip[:, :2], clip[:, 2:], **options)
+    assert torch.equal(moved.features, features)
+    for part, whole in ((moved.features, still.features), (moved.frames, still.frames)):
+        assert not torch.allclose(part, whole, atol=1e-4)
 
 
 def test_reconstruct_refuses_misfits(tiny_model, tiny_config):

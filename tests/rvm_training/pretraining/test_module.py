@@ -17,7 +17,7 @@ from rvm_training.data.manifest import Clip, Manifest
 from rvm_training.pretraining.config import TrainConfig
 from rvm_training.pretraining.consolidate import consolidate
 from rvm_training.pretraining.curve import read_metrics
-from rvm_training.pretraining.fit import fit
+from rvm_training.pretraining.fit import attention, fit
 from rvm_training.pretraining.module import Pretraining, TrainingStopped
 from rvm_training.pretraining.network import make_network, network_sizes
 
@@ -98,6 +98,7 @@ EXTRAS = {
         "data.frames.fewest_sources=1",
         "model.decoder_sees=last",
     ],
+    "frames anywhere in larger ones": ["model.sizes.position=axes", "model.position_range=[8, 8]"],
     "deltas from the first source": ["data.frames.delta_origin=first"],
 }
 
@@ -110,6 +111,19 @@ def test_every_objective_and_ablation_trains(tiny_run, words):
     assert metrics["train/loss"][4] < metrics["train/loss"][1]
     if "shared_mask" not in words[0] and not words[0].startswith(("objective", "data.frames.delta_origin")):
         assert metrics["train/loss"] == metrics["train/mse"]
+
+
+@pytest.mark.parametrize(
+    ("words", "fused"),
+    [
+        (["machine.precision=bfloat16"], False),
+        (["machine.precision=bfloat16", "model.size=[96, 96]"], True),
+        (["machine.precision=float32"], True),
+    ],
+)
+def test_attention_is_plain_products_on_a_cpu_where_frames_have_few_patches_in_half_precision(tiny_run, words, fused):
+    with attention(tiny_run(*words)):
+        assert torch.backends.cuda.flash_sdp_enabled() == fused
 
 
 def test_numbers_of_sources_take_turns_and_the_last_ones_stay(tiny_run, monkeypatch):
@@ -230,6 +244,42 @@ def test_the_position_code_is_made_anew_where_that_is_asked_for(tiny_run, tmp_pa
     trained = consolidate(config.folder).config
     assert (trained.base_grid, trained.trained_grid, trained.image_size) == ((5, 6), None, (40, 48))
     assert network_sizes(config.model) == trained
+
+
+def test_frames_lie_anywhere_within_the_range_asked_for(tiny_run, monkeypatch):
+    seen = []
+    original = RVM.reconstruct
+
+    def noted(network, *arrays, origin, **options):
+        seen.append(origin)
+        return original(network, *arrays, origin=origin, **options)
+
+    config = tiny_run("model.sizes.position=axes", "model.position_range=[5, 7]")
+    module = module_with(make_network(config.model, 0), config)
+    monkeypatch.setattr(RVM, "reconstruct", noted)
+    for step in range(40):
+        monkeypatch.setattr(Pretraining, "global_step", step)
+        module.training_step(random_batch(), 0)
+    assert {top for top, _ in seen} == {0, 1}  # Frames have four rows and columns of patches.
+    assert {left for _, left in seen} == {0, 1, 2, 3}
+    first = seen[0]
+    monkeypatch.setattr(Pretraining, "global_step", 0)
+    module.training_step(random_batch(), 0)
+    assert seen[-1] == first, "a run that goes on is the same run"
+    module.validation_step(random_batch(), 0)
+    assert seen[-1] == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["model.position_range=[8, 8]"], "position code that is flattened"),
+        (["model.sizes.position=axes", "model.position_range=[8, 3]"], "got .8, 3. .* frames of 4x4 patches"),
+    ],
+)
+def test_a_range_that_frames_cannot_lie_in_is_refused(tiny_run, words, message):
+    with pytest.raises(ValueError, match=message):
+        make_network(tiny_run(*words).model, 0)
 
 
 def test_weights_remember_what_their_decoder_saw_and_training_goes_on_with_it(tiny_run, tmp_path):

@@ -40,6 +40,10 @@ class ModelConfig:
     aggregator: Literal["gated", "self_attention"] = "gated"
     """What turns encoded frames into features: the recurrent core, or self-attention over the whole clip (the paper's
     ablation; it cannot stream)."""
+    position_range: tuple[int, int] | None = None
+    """Patch rows and columns within which the frames of a training step lie, at a place drawn for each: a network with
+    a position code of axes then knows of places beyond its training size, and can be run at up to so many. Null: they
+    begin at the first."""
     decoder_sees: Literal["all", "last"] | None = None
     """Source frames whose features the decoder attends to; null as the preset, the sizes or `init` have it, which is
     `all` for the released networks (`rvm_model.config.DecoderConfig`)."""

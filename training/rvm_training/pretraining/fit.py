@@ -95,7 +95,7 @@ def fit(config: TrainConfig) -> FitResult:
     if resume is not None:
         say(f"going on from {resume}")
     checkpoint = None if resume is None else str(resume / STATE)
-    with _attention(config.machine):
+    with attention(config):
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     return FitResult(config.folder, trainer.global_step, preemption.received, reports=trainer.is_global_zero)
 
@@ -153,9 +153,16 @@ def _precision(machine: MachineConfig) -> Literal["32-true", "bf16-mixed"]:
     return "bf16-mixed" if _half(machine) else "32-true"
 
 
-def _attention(machine: MachineConfig) -> AbstractContextManager[None]:
-    # torch's fused kernel for CPUs has no fast products of bfloat16. Plain ones take the softmax in float32 too.
-    return sdpa_kernel(SDPBackend.MATH) if _half(machine) and not _on_gpu(machine) else nullcontext()
+FEW_TOKENS = 128
+"""Up to so many tokens a frame plain products of bfloat16 are faster on a CPU than torch's fused kernel, which has none
+that are fast; with more of them their matrices leave the caches (docs/training_benchmarks.md)."""
+
+
+def attention(config: TrainConfig) -> AbstractContextManager[None]:
+    """What computes attention while training, as a context. Plain products take the softmax in float32 too."""
+    few = network_sizes(config.model).token_count(*config.model.size) <= FEW_TOKENS
+    plain = few and _half(config.machine) and not _on_gpu(config.machine)
+    return sdpa_kernel(SDPBackend.MATH) if plain else nullcontext()
 
 
 def _strategy(machine: MachineConfig, world_size: int) -> str | Strategy:

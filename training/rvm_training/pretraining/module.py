@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -89,7 +90,9 @@ class Pretraining(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one micro-batch: its mean over all its clips, those without frames counting zero."""
         counts = self.config.data.frames.source_counts
-        frames, out = self._reconstruct(self.network, batch, counts[self.global_step % len(counts)])
+        frames, out = self._reconstruct(
+            self.network, batch, counts[self.global_step % len(counts)], origin=self._origin()
+        )
         targets = frames[:, self.config.data.frames.sources :]
         losses, mse = self._losses(out, targets, batch.valid)
         state = out.state.detach().float()
@@ -180,7 +183,19 @@ class Pretraining(L.LightningModule):
             )
         return {"grad_norm": norm}
 
-    def _reconstruct(self, network: RVM, batch: Batch, count: int) -> tuple[Tensor, Reconstruction]:
+    def _origin(self) -> tuple[int, int]:
+        """Row and column that this step's frames begin at; the same on all processes, and when a run goes on."""
+        within, (rows, columns) = self.config.model.position_range, self.network.config.grid(*self.config.model.size)
+        if within is None:
+            return 0, 0
+        top, left = np.random.default_rng([self.config.seed, self.global_step]).integers(
+            (within[0] - rows + 1, within[1] - columns + 1)
+        )
+        return int(top), int(left)
+
+    def _reconstruct(
+        self, network: RVM, batch: Batch, count: int, *, origin: tuple[int, int] = (0, 0)
+    ) -> tuple[Tensor, Reconstruction]:
         """The batch's frames [B, S + T, H, W, 3] in [0, 1], and the targets from the last `count` sources."""
         frames = batch.resized(self.config.model.size)
         split = self.config.data.frames.sources
@@ -190,6 +205,7 @@ class Pretraining(L.LightningModule):
             batch.deltas,
             mask_ratio=self.config.objective.mask_ratio,
             permutation=batch.permutation,
+            origin=origin,
         )
         return as_unit_float(frames, torch.float32), out
 

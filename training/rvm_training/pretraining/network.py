@@ -17,8 +17,10 @@ def make_network(config: ModelConfig, seed: int) -> RVM:
     """The network at the start of training: random weights by the seed, or those of `init`.
 
     Raises:
-        ValueError: the initial weights have no decoder, or another aggregator than asked for.
+        ValueError: the initial weights have no decoder, another aggregator than asked for, or a position code that does
+            not have the places asked for.
     """
+    _check_positions(config)
     if config.init is None:
         network = seeded(config.scratch(), seed)
         if config.initialization == "aligned":
@@ -36,6 +38,19 @@ def make_network(config: ModelConfig, seed: int) -> RVM:
         again = RVM(_trained_at(network.config, config))
     again.load_state_dict(network.state_dict(), assign=True)
     return again
+
+
+def _check_positions(config: ModelConfig) -> None:
+    within = config.position_range
+    if within is None:
+        return
+    sizes = network_sizes(config)
+    grid = sizes.grid(*config.size)
+    if sizes.position != "axes" or any(range_ < side for range_, side in zip(within, grid, strict=True)):
+        raise ValueError(
+            f"model.position_range: got {list(within)} for a position code that is {sizes.position} and frames of "
+            f"{grid[0]}x{grid[1]} patches, expected a code of axes, and at least as many"
+        )
 
 
 def network_sizes(config: ModelConfig) -> RVMConfig:
