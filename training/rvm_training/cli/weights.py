@@ -105,13 +105,13 @@ def _convert(args: argparse.Namespace) -> None:
                 f"{args.input}: its position code is one of {model.config.position}, which a .npz does not hold and "
                 "the authors' code does not know; convert to .safetensors"
             )
-        if model.config.trained_grid is not None:
-            height, width = model.config.image_size
         if model.config.decoder is not None and model.config.decoder.sees != "all":
             raise ValueError(
                 f"{args.input}: its decoder sees the {model.config.decoder.sees} source frame alone, which a .npz does "
                 "not hold and the authors' code does not know; convert to .safetensors, or leave it out: --no-decoder"
             )
+        if model.config.trained_grid is not None:
+            height, width = model.config.image_size
             print(f"a .npz does not hold the last training size: run it with --size {height}x{width}")
         if model.config.base_grid != RELEASED_GRID:
             rows, columns = model.config.base_grid
