@@ -99,6 +99,7 @@ EXTRAS = {
         "model.decoder_sees=last",
     ],
     "frames anywhere in larger ones": ["model.sizes.position=axes", "model.position_range=[8, 8]"],
+    "states older than the sources": ["data.frames.replay=1", "objective.drift=0.05"],
     "deltas from the first source": ["data.frames.delta_origin=first"],
 }
 
@@ -109,7 +110,9 @@ def test_every_objective_and_ablation_trains(tiny_run, words):
     fit(config)
     metrics = read_metrics(config.folder)
     assert metrics["train/loss"][4] < metrics["train/loss"][1]
-    if "shared_mask" not in words[0] and not words[0].startswith(("objective", "data.frames.delta_origin")):
+    if "shared_mask" not in words[0] and not words[0].startswith(
+        ("objective", "data.frames.delta_origin", "data.frames.replay")
+    ):
         assert metrics["train/loss"] == metrics["train/mse"]
 
 
@@ -244,6 +247,40 @@ def test_the_position_code_is_made_anew_where_that_is_asked_for(tiny_run, tmp_pa
     trained = consolidate(config.folder).config
     assert (trained.base_grid, trained.trained_grid, trained.image_size) == ((5, 6), None, (40, 48))
     assert network_sizes(config.model) == trained
+
+
+def test_every_other_turn_through_the_numbers_of_sources_begins_with_an_older_state(tiny_run, monkeypatch):
+    config = tiny_run("data.frames.fewest_sources=1", "data.frames.replay=2", "objective.drift=0.5")
+    module = module_with(make_network(config.model, 0), config)
+    seen = []
+    original = RVM.reconstruct
+
+    def noted(network, sources, *arrays, state, **options):
+        seen.append((sources.shape[1], state is not None))
+        return original(network, sources, *arrays, state=state, **options)
+
+    monkeypatch.setattr(RVM, "reconstruct", noted)
+    losses = []
+    for step in range(5):
+        monkeypatch.setattr(Pretraining, "global_step", step)
+        losses.append(module.training_step(random_batch(), 0).item())
+    module.validation_step(random_batch(), 0)
+    assert seen == [(1, False), (2, False), (1, True), (2, True), (1, False), (2, False)]
+    assert losses[0] == losses[4]
+    assert losses[2] != losses[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["objective.drift=0.1"], "objective.drift: got 0.1 without data.frames.replay"),
+        (["data.frames.replay=1", "model.aggregator=self_attention"], "replay: got 1 with the aggregator self_att"),
+        (["data.frames.replay=-1"], "replay: got -1"),
+    ],
+)
+def test_older_states_that_there_are_none_of_are_refused(tiny_run, words, message):
+    with pytest.raises(ValueError, match=message):
+        tiny_run(*words)
 
 
 def test_frames_lie_anywhere_within_the_range_asked_for(tiny_run, monkeypatch):

@@ -9,6 +9,7 @@ from rvm_model import RVM
 from rvm_training.pretraining.objectives import (
     copy_last,
     crowding_loss,
+    drift_loss,
     mean_frame,
     patch_statistics,
     perceptual_loss,
@@ -91,6 +92,22 @@ def test_crowding_loss_is_one_over_the_directions_that_features_differ_in(loud, 
     features += 50 * torch.randn(8, 1, 4, generator=rng)  # What a whole frame has in common does not count.
     features[:, 0] = 1000
     assert crowding_loss(features).item() == pytest.approx(expected, rel=0.01)
+
+
+def test_drift_loss_is_how_far_age_moves_features_against_how_far_they_lie_apart():
+    generator = torch.Generator().manual_seed(0)
+    young = 2 * torch.randn(4, 2001, 3, generator=generator) + 50 * torch.randn(4, 1, 3, generator=generator)
+    young[:, 0] = 1000
+    moved = young + torch.tensor([0.0, 3.0, 0.0])
+    moved[:, 0] = -1000
+    assert drift_loss(young, young).item() == 0
+    assert drift_loss(young, moved).item() == pytest.approx(9 / 12, rel=0.05)
+    elsewhere = young[:, torch.cat([torch.zeros(1, dtype=torch.int64), 1 + torch.randperm(2000)])]
+    assert drift_loss(young, elsewhere).item() == pytest.approx(0, abs=1e-6), "what is in the picture may change"
+    young.requires_grad_()
+    drift_loss(young, moved.requires_grad_()).backward()
+    assert young.grad is None
+    assert moved.grad.any()
 
 
 def test_temporal_consistency_of_one_frame_is_nothing():

@@ -17,6 +17,9 @@ class FrameSampling:
     fewest_sources: int | None = None
     """Training batches take the last so many of the sources, one more from step to step up to `sources`, and again: a
     state is asked for at any age. Null takes all always."""
+    replay: int = 0
+    """Times that sources are played forth and back before they count, in every other turn through the numbers of
+    sources: states then are older than the sources, as on a robot. No gradient goes through it."""
     targets: int = 4
     """Target frames to reconstruct, each with a delta of its own."""
     delta_min: int = 4
@@ -30,6 +33,8 @@ class FrameSampling:
 
     def __post_init__(self) -> None:
         """Refuse what has no frames."""
+        if self.replay < 0:
+            raise ValueError(f"frames.replay: got {self.replay}, expected 0 or more")
         if min(self.sources, self.targets, self.frame_stride) < 1:
             raise ValueError(
                 f"frames: got {self.sources} sources, {self.targets} targets, stride {self.frame_stride}, "

@@ -143,6 +143,9 @@ class ObjectiveConfig:
     crowding: float = 0.0
     """Weight of one over the number of directions in which features effectively differ. Where one is much louder
     than the others, distances between features tell of nothing else."""
+    drift: float = 0.0
+    """Weight of how far old states' features lie from young ones', for runs with `data.frames.replay`. Where features
+    move as a state ages, what was marked on a camera's first frame is not found on its later ones."""
     perceptual: float = 0.0
     """Weight of the squared distance between a frozen encoder's tokens of reconstruction and target."""
     perceptual_model: str | None = None
@@ -152,7 +155,7 @@ class ObjectiveConfig:
         """Refuse what cannot be computed."""
         if not 0 <= self.mask_ratio <= 1:
             raise ValueError(f"mask_ratio: got {self.mask_ratio}, expected 0..1")
-        if min(self.temporal_consistency, self.place, self.crowding, self.perceptual) < 0:
+        if min(self.temporal_consistency, self.place, self.crowding, self.drift, self.perceptual) < 0:
             raise ValueError("objective: got a negative weight, expected 0 or more")
         if (self.perceptual > 0) != (self.perceptual_model is not None):
             raise ValueError(
@@ -302,6 +305,17 @@ class TrainConfig:
         """Refuse a seed that random generators would."""
         if self.seed < 0:
             raise ValueError(f"seed: got {self.seed}, expected 0 or more")
+        replay = self.data.frames.replay
+        if replay and self.model.aggregator != "gated":
+            raise ValueError(
+                f"data.frames.replay: got {replay} with the aggregator {self.model.aggregator}, expected the recurrent "
+                "core: nothing else has a state"
+            )
+        if self.objective.drift and not replay:
+            raise ValueError(
+                f"objective.drift: got {self.objective.drift} without data.frames.replay, expected 1 or more of it: "
+                "there are no older states else"
+            )
         if self.model.initialization == "aligned" and self.objective.normalize_patches:
             raise ValueError(
                 "model.initialization: got aligned with objective.normalize_patches, expected authors; it starts from "

@@ -35,6 +35,7 @@ from rvm_training.pretraining.layout import compile_blocks, gather_anew, recompu
 from rvm_training.pretraining.meter import Meter
 from rvm_training.pretraining.network import make_network
 from rvm_training.pretraining.optimizer import average_decay, learning_rate, make_optimizer, update_average
+from rvm_training.pretraining.replay import replayed
 from rvm_training.pretraining.run_folder import SIZES
 
 
@@ -89,18 +90,26 @@ class Pretraining(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one micro-batch: its mean over all its clips, those without frames counting zero."""
-        counts = self.config.data.frames.source_counts
-        frames, out = self._reconstruct(
-            self.network, batch, counts[self.global_step % len(counts)], origin=self._origin()
-        )
-        targets = frames[:, self.config.data.frames.sources :]
+        sampling = self.config.data.frames
+        turn, place = divmod(self.global_step, len(sampling.source_counts))
+        count, origin = sampling.source_counts[place], self._origin()
+        older = None
+        if sampling.replay and turn % 2:
+            sources = batch.resized(self.config.model.size)[:, sampling.sources - count : sampling.sources]
+            older = replayed(self.network, sources, sampling.replay, origin=origin)
+        state = None if older is None else older.state
+        frames, out = self._reconstruct(self.network, batch, count, state=state, origin=origin)
+        targets = frames[:, sampling.sources :]
         losses, mse = self._losses(out, targets, batch.valid)
-        state = out.state.detach().float()
+        if older is not None and self.config.objective.drift:
+            kept = batch.valid > 0
+            drift = objectives.drift_loss(older.young[kept], out.features[kept, -1])
+            losses = losses + self.config.objective.drift * drift
         self.train_meter.add(
             batch.valid,
             loss=losses.detach(),
             mse=mse.detach(),
-            state_rms=state.square().flatten(1).mean(1).sqrt(),
+            state_rms=out.state.detach().float().square().flatten(1).mean(1).sqrt(),
         )
         return (losses * batch.valid).sum() / len(batch.valid)
 
@@ -194,7 +203,13 @@ class Pretraining(L.LightningModule):
         return int(top), int(left)
 
     def _reconstruct(
-        self, network: RVM, batch: Batch, count: int, *, origin: tuple[int, int] = (0, 0)
+        self,
+        network: RVM,
+        batch: Batch,
+        count: int,
+        *,
+        state: Tensor | None = None,
+        origin: tuple[int, int] = (0, 0),
     ) -> tuple[Tensor, Reconstruction]:
         """The batch's frames [B, S + T, H, W, 3] in [0, 1], and the targets from the last `count` sources."""
         frames = batch.resized(self.config.model.size)
@@ -205,6 +220,7 @@ class Pretraining(L.LightningModule):
             batch.deltas,
             mask_ratio=self.config.objective.mask_ratio,
             permutation=batch.permutation,
+            state=state,
             origin=origin,
         )
         return as_unit_float(frames, torch.float32), out

@@ -74,6 +74,17 @@ def crowding_loss(features_BND: Tensor) -> Tensor:
     return covariance_DD.square().sum() / (covariance_DD.trace().square() + _NO_VARIANCE)
 
 
+def drift_loss(young_BND: Tensor, old_BND: Tensor) -> Tensor:
+    """How far the mean feature of a frame lies from where a younger state has it, which is held fixed; returns [].
+
+    The squared distance, of patches alone, as a share of the variance within frames: above one, age tells features
+    apart more than anything in the picture does.
+    """
+    young, old = young_BND[:, 1:].float().detach(), old_BND[:, 1:].float()
+    variance = (young - young.mean(1, keepdim=True)).square().sum(-1).mean()
+    return (old.mean(1) - young.mean(1)).square().sum(-1).mean() / (variance + _NO_VARIANCE)
+
+
 def perceptual_loss(judge: RVM, frames_BTHWC: Tensor, targets_BTHWC: Tensor) -> Tensor:
     """Mean squared distance between a frozen encoder's tokens of reconstruction and target; returns [B]."""
     batch = frames_BTHWC.shape[0]
