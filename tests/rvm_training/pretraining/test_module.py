@@ -164,7 +164,7 @@ def test_the_loss_is_the_sum_of_what_is_asked_for(tiny_run):
 def test_objectives_of_a_whole_batch_leave_out_clips_without_frames(tiny_run):
     config = tiny_run("objective.place=0.5", "objective.crowding=0.5")
     module, batch = module_with(make_network(config.model, 0), config), random_batch()
-    out = module._reconstruct(module.network, batch, 2)[1]
+    out = module._reconstruct(module.network, batch, batch.resized((32, 32)), 2)
     targets = batch.resized((32, 32))[:, 2:].float() / 255
     some = torch.tensor([1.0, 0.0, 1.0, 1.0])
     spoilt = dataclasses.replace(out, features=out.features.clone())
@@ -270,12 +270,21 @@ def test_every_other_turn_through_the_numbers_of_sources_begins_with_an_older_st
     assert losses[2] != losses[0]
 
 
+def test_a_batch_without_frames_has_no_drift_and_does_not_spoil_the_gradient(tiny_run, monkeypatch):
+    config = tiny_run("data.frames.replay=1", "objective.drift=0.5")
+    module = module_with(make_network(config.model, 0), config)
+    monkeypatch.setattr(Pretraining, "global_step", 1)
+    module.training_step(dataclasses.replace(random_batch(), valid=torch.zeros(4)), 0).backward()
+    assert all(not parameter.grad.any() for parameter in module.network.parameters() if parameter.grad is not None)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["objective.drift=0.1"], "objective.drift: got 0.1 without data.frames.replay"),
         (["data.frames.replay=1", "model.aggregator=self_attention"], "replay: got 1 with the aggregator self_att"),
         (["data.frames.replay=-1"], "replay: got -1"),
+        (["data.frames.replay=1", "machine.strategy=fsdp"], "replay: got 1 with machine.strategy=fsdp, expected ddp"),
     ],
 )
 def test_older_states_that_there_are_none_of_are_refused(tiny_run, words, message):

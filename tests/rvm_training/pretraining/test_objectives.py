@@ -101,6 +101,7 @@ def test_drift_loss_is_how_far_age_moves_features_against_how_far_they_lie_apart
     moved = young + torch.tensor([0.0, 3.0, 0.0])
     moved[:, 0] = -1000
     assert drift_loss(young, young).item() == 0
+    assert drift_loss(young[:0], young[:0]).item() == 0
     assert drift_loss(young, moved).item() == pytest.approx(9 / 12, rel=0.05)
     elsewhere = young[:, torch.cat([torch.zeros(1, dtype=torch.int64), 1 + torch.randperm(2000)])]
     assert drift_loss(young, elsewhere).item() == pytest.approx(0, abs=1e-6), "what is in the picture may change"

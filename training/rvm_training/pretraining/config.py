@@ -311,6 +311,11 @@ class TrainConfig:
                 f"data.frames.replay: got {replay} with the aggregator {self.model.aggregator}, expected the recurrent "
                 "core: nothing else has a state"
             )
+        if replay and self.machine.strategy == "fsdp":
+            raise ValueError(
+                f"data.frames.replay: got {replay} with machine.strategy=fsdp, expected ddp: parameters are gathered "
+                "around reconstruction alone"
+            )
         if self.objective.drift and not replay:
             raise ValueError(
                 f"objective.drift: got {self.objective.drift} without data.frames.replay, expected 1 or more of it: "

@@ -93,18 +93,15 @@ class Pretraining(L.LightningModule):
         sampling = self.config.data.frames
         turn, place = divmod(self.global_step, len(sampling.source_counts))
         count, origin = sampling.source_counts[place], self._origin()
+        frames = batch.resized(self.config.model.size)
         older = None
         if sampling.replay and turn % 2:
-            sources = batch.resized(self.config.model.size)[:, sampling.sources - count : sampling.sources]
+            sources = frames[:, sampling.sources - count : sampling.sources]
             older = replayed(self.network, sources, sampling.replay, origin=origin)
         state = None if older is None else older.state
-        frames, out = self._reconstruct(self.network, batch, count, state=state, origin=origin)
-        targets = frames[:, sampling.sources :]
-        losses, mse = self._losses(out, targets, batch.valid)
-        if older is not None and self.config.objective.drift:
-            kept = batch.valid > 0
-            drift = objectives.drift_loss(older.young[kept], out.features[kept, -1])
-            losses = losses + self.config.objective.drift * drift
+        out = self._reconstruct(self.network, batch, frames, count, state=state, origin=origin)
+        targets = as_unit_float(frames[:, sampling.sources :], torch.float32)
+        losses, mse = self._losses(out, targets, batch.valid, young=None if older is None else older.young)
         self.train_meter.add(
             batch.valid,
             loss=losses.detach(),
@@ -116,8 +113,10 @@ class Pretraining(L.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure reconstruction on held-out clips, beside two predictions that need no network."""
         network = self.network if self.average is None else self.average
-        frames, out = self._reconstruct(network, batch, self.config.data.frames.sources)
         split = self.config.data.frames.sources
+        frames = batch.resized(self.config.model.size)
+        out = self._reconstruct(network, batch, frames, split)
+        frames = as_unit_float(frames, torch.float32)
         sources, targets = frames[:, :split], frames[:, split:]
         losses, mse = self._losses(out, targets, batch.valid)
         predicted = self._pixels(out, targets).clamp(0, 1)
@@ -206,15 +205,15 @@ class Pretraining(L.LightningModule):
         self,
         network: RVM,
         batch: Batch,
+        frames: Tensor,
         count: int,
         *,
         state: Tensor | None = None,
         origin: tuple[int, int] = (0, 0),
-    ) -> tuple[Tensor, Reconstruction]:
-        """The batch's frames [B, S + T, H, W, 3] in [0, 1], and the targets from the last `count` sources."""
-        frames = batch.resized(self.config.model.size)
+    ) -> Reconstruction:
+        """The targets of the batch's frames [B, S + T, H, W, 3] from the last `count` sources."""
         split = self.config.data.frames.sources
-        out = network.reconstruct(
+        return network.reconstruct(
             frames[:, split - count : split],
             frames[:, split:],
             batch.deltas,
@@ -223,10 +222,14 @@ class Pretraining(L.LightningModule):
             state=state,
             origin=origin,
         )
-        return as_unit_float(frames, torch.float32), out
 
-    def _losses(self, out: Reconstruction, targets: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """Per clip the loss that is minimised and the squared error of the pixels, float32 [B] each."""
+    def _losses(
+        self, out: Reconstruction, targets: Tensor, valid: Tensor, *, young: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Per clip the loss that is minimised and the squared error of the pixels, float32 [B] each.
+
+        `young` are the last source's features from a younger state, where the state is older than the sources.
+        """
         config = self.config.objective
         predicted = self._pixels(out, targets)
         mse = objectives.pixel_loss(predicted, targets)
@@ -240,6 +243,8 @@ class Pretraining(L.LightningModule):
             states = out.features[valid > 0, -1]
             losses = losses + config.place * objectives.place_loss(states)
             losses = losses + config.crowding * objectives.crowding_loss(states)
+        if config.drift and young is not None:
+            losses = losses + config.drift * objectives.drift_loss(young[valid > 0], out.features[valid > 0, -1])
         if config.perceptual:
             losses = losses + config.perceptual * objectives.perceptual_loss(self._judge[0], predicted, targets)
         return losses, mse

@@ -78,8 +78,10 @@ def drift_loss(young_BND: Tensor, old_BND: Tensor) -> Tensor:
     """How far the mean feature of a frame lies from where a younger state has it, which is held fixed; returns [].
 
     The squared distance, of patches alone, as a share of the variance within frames: above one, age tells features
-    apart more than anything in the picture does.
+    apart more than anything in the picture does. 0 without clips.
     """
+    if not len(young_BND):
+        return old_BND.new_zeros((), dtype=torch.float32)
     young, old = young_BND[:, 1:].float().detach(), old_BND[:, 1:].float()
     variance = (young - young.mean(1, keepdim=True)).square().sum(-1).mean()
     return (old.mean(1) - young.mean(1)).square().sum(-1).mean() / (variance + _NO_VARIANCE)
