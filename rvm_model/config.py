@@ -73,6 +73,8 @@ class RVMConfig:
     elsewhere it is resized."""
     trained_grid: tuple[int, int] | None = None
     """Patch rows and columns of the last training resolution, where it went on at another one."""
+    run_grid: tuple[int, int] | None = None
+    """Patch rows and columns of the frames that it is made to be run on, where those are not the training's."""
     decoder: DecoderConfig | None = DecoderConfig()
     """Sizes of the decoder, or None for a network that only encodes."""
     aggregator: Literal["gated", "self_attention"] = "gated"
@@ -92,15 +94,21 @@ class RVMConfig:
             raise ValueError(
                 f"dim: got {widths} for a code of two axes, expected multiples of 4: sine and cosine of each"
             )
-        for name in ("base_grid", "trained_grid"):
+        for name in _GRIDS:
             grid = getattr(self, name)
-            if name == "trained_grid" and grid is None:
+            if name != "base_grid" and grid is None:
                 continue
             if not isinstance(grid, tuple) or len(grid) != 2 or min(grid) < 1:
                 raise ValueError(f"{name}: got {grid!r}, expected two positive numbers of patches (rows, columns)")
 
     @property
     def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels that it is run at where nobody chose: `run_grid`, else the training size."""
+        rows, columns = self.run_grid or self.trained_grid or self.base_grid
+        return rows * self.patch_size, columns * self.patch_size
+
+    @property
+    def training_size(self) -> tuple[int, int]:
         """Height and width in pixels of the last training resolution."""
         rows, columns = self.trained_grid or self.base_grid
         return rows * self.patch_size, columns * self.patch_size
@@ -127,8 +135,9 @@ class RVMConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain dict of the configuration, for JSON or YAML; `from_dict` is its inverse."""
         values = dataclasses.asdict(self)
-        if self.trained_grid is None:
-            del values["trained_grid"]  # As files were before there was such a thing.
+        for name in ("trained_grid", "run_grid"):
+            if values[name] is None:
+                del values[name]  # As files were before there was such a thing.
         if self.position == "flattened":
             del values["position"]
         if self.decoder is not None and self.decoder.sees == "all":
@@ -144,7 +153,7 @@ class RVMConfig:
         """
         values = dict(values)
         decoder = values.pop("decoder", None)
-        for name in ("base_grid", "trained_grid"):
+        for name in _GRIDS:
             if values.get(name) is not None:
                 values[name] = tuple(values[name])
         try:
@@ -152,6 +161,9 @@ class RVMConfig:
         except TypeError as error:
             names = [field.name for field in dataclasses.fields(cls)]
             raise ValueError(f"model configuration: {error}; got keys {sorted(values)}, expected {names}") from error
+
+
+_GRIDS = ("base_grid", "trained_grid", "run_grid")
 
 
 def _preset(dim: int, depth: int, heads: int, core_heads: int, core_mlp_dim: int) -> RVMConfig:

@@ -76,11 +76,13 @@ def test_a_name_that_is_no_file_says_what_is_expected():
         load_weights("rvm_tiny")
 
 
-def test_the_training_size_is_told_without_loading_the_network(tiny_config, tmp_path):
+def test_the_size_to_run_at_is_told_without_loading_the_network(tiny_config, tmp_path):
     path = tmp_path / "model.safetensors"
     save_checkpoint(RVM(dataclasses.replace(tiny_config, patch_size=8, base_grid=(9, 12))), path)
     assert weights_config(str(path)).image_size == (72, 96)
     went_on = dataclasses.replace(tiny_config, patch_size=8, base_grid=(9, 12), trained_grid=(12, 16))
     save_checkpoint(RVM(went_on), path)
     assert weights_config(str(path)).image_size == (96, 128)
+    save_checkpoint(RVM(dataclasses.replace(went_on, run_grid=(30, 40))), path)
+    assert (weights_config(str(path)).image_size, weights_config(str(path)).training_size) == ((240, 320), (96, 128))
     assert weights_config("untrained:rvm_large16_256").image_size == (256, 256)

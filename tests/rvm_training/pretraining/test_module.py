@@ -230,6 +230,8 @@ def test_weights_remember_the_size_that_training_went_on_at(tiny_run, tmp_path):
     assert load_checkpoint(tmp_path / "went_on.safetensors").config.image_size == (40, 48)
     back = tiny_run("model.sizes=null", f"model.init={tmp_path / 'went_on.safetensors'}")
     assert network_sizes(back.model) == first.config
+    larger = tiny_run("model.sizes=null", f"model.init={tmp_path / 'went_on.safetensors'}", "model.run_size=[64, 80]")
+    assert (network_sizes(larger.model).image_size, network_sizes(larger.model).training_size) == ((64, 80), (32, 32))
 
 
 def test_the_position_code_is_made_anew_where_that_is_asked_for(tiny_run, tmp_path):
@@ -321,6 +323,7 @@ def test_frames_lie_anywhere_within_the_range_asked_for(tiny_run, monkeypatch):
     [
         (["model.position_range=[8, 8]"], "position code that is flattened"),
         (["model.sizes.position=axes", "model.position_range=[8, 3]"], "got .8, 3. .* frames of 4x4 patches"),
+        (["model.sizes.position=axes", "model.position_range=[8, 4]", "model.run_size=[32, 40]"], "and 4x5 to be run at"),
     ],
 )
 def test_a_range_that_frames_cannot_lie_in_is_refused(tiny_run, words, message):

@@ -110,9 +110,9 @@ def _convert(args: argparse.Namespace) -> None:
                 f"{args.input}: its decoder sees the {model.config.decoder.sees} source frame alone, which a .npz does "
                 "not hold and the authors' code does not know; convert to .safetensors, or leave it out: --no-decoder"
             )
-        if model.config.trained_grid is not None:
+        if model.config.trained_grid or model.config.run_grid:
             height, width = model.config.image_size
-            print(f"a .npz does not hold the last training size: run it with --size {height}x{width}")
+            print(f"a .npz does not hold the size that it is made for: run it with --size {height}x{width}")
         if model.config.base_grid != RELEASED_GRID:
             rows, columns = model.config.base_grid
             print(f"a .npz does not hold the patch grid: load it with --base-grid {rows} {columns}")
@@ -142,7 +142,7 @@ def without_decoder(model: RVM) -> RVM:
 def _show(path: Path, base_grid: tuple[int, int] | None) -> None:
     model = load_checkpoint(path, base_grid=base_grid)
     config = model.config
-    bare = dataclasses.replace(config, decoder=None, trained_grid=None)
+    bare = dataclasses.replace(config, decoder=None, trained_grid=None, run_grid=None)
     matching = [name for name, sizes in PRESETS.items() if dataclasses.replace(sizes, decoder=None) == bare]
     print(f"file        {path} ({path.stat().st_size} bytes)")
     print(f"sha256      {file_sha256(path)}")

@@ -97,11 +97,12 @@ def _network(network: RVM, info: WeightsInfo) -> str:
         if isinstance(module := getattr(network, part), nn.Module)
     }
     run = sum(parameter.numel() for parameter in network.parameters()) - counts.get("decoder", 0)
-    rows = config.image_size
+    trained, run_at = (f"{height}x{width}" for height, width in (config.training_size, config.image_size))
+    code = "stays as it is" if config.position == "axes" else "is resized"
     lines = [
         f"RVM (recurrent video masked autoencoder, arXiv 2512.13684): {config.encoder_depth} encoder blocks and "
         f"{config.core_depth} blocks of the recurrent core, {config.dim} wide, patches of {config.patch_size} pixels, "
-        f"trained at {rows[0]}x{rows[1]}; other sizes are run with its position code resized.",
+        f"trained at {trained}, run at {run_at} where nobody chooses; at other sizes its position code {code}.",
         "",
         f"- Parameters: {', '.join(f'{part} {count:,}' for part, count in counts.items())}; without the decoder, which "
         f"a robot does not need, {run:,}",

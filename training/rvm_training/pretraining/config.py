@@ -49,6 +49,8 @@ class ModelConfig:
     `all` for the released networks (`rvm_model.config.DecoderConfig`)."""
     size: tuple[int, int] = (256, 256)
     """Height and width of training frames in pixels."""
+    run_size: tuple[int, int] | None = None
+    """Height and width in pixels that the trained network is run at where nobody chooses; null for `size`."""
 
     def __post_init__(self) -> None:
         """Refuse anything but one origin of the sizes."""
@@ -83,10 +85,13 @@ class ModelConfig:
         assert sizes is not None
         if sizes.decoder is None:
             raise ValueError("model: got sizes without a decoder, expected one; pretraining reconstructs pixels")
-        return dataclasses.replace(self.seeing(sizes), base_grid=sizes.grid(*self.size), aggregator=self.aggregator)
+        return dataclasses.replace(
+            self.asked(sizes), base_grid=sizes.grid(*self.size), trained_grid=None, aggregator=self.aggregator
+        )
 
-    def seeing(self, sizes: RVMConfig) -> RVMConfig:
-        """The sizes with a decoder that sees what is asked for."""
+    def asked(self, sizes: RVMConfig) -> RVMConfig:
+        """The sizes with a decoder that sees what is asked for, to be run at the size that is asked for."""
+        sizes = dataclasses.replace(sizes, run_grid=None if self.run_size is None else sizes.grid(*self.run_size))
         if self.decoder_sees is None or sizes.decoder is None:
             return sizes
         return dataclasses.replace(sizes, decoder=dataclasses.replace(sizes.decoder, sees=self.decoder_sees))

@@ -46,10 +46,14 @@ def _check_positions(config: ModelConfig) -> None:
         return
     sizes = network_sizes(config)
     grid = sizes.grid(*config.size)
-    if sizes.position != "axes" or any(range_ < side for range_, side in zip(within, grid, strict=True)):
+    run_at = sizes.run_grid or grid
+    if sizes.position != "axes" or any(
+        range_ < side for range_, *sides in zip(within, grid, run_at, strict=True) for side in sides
+    ):
         raise ValueError(
-            f"model.position_range: got {list(within)} for a position code that is {sizes.position} and frames of "
-            f"{grid[0]}x{grid[1]} patches, expected a code of axes, and at least as many"
+            f"model.position_range: got {list(within)} for a position code that is {sizes.position}, frames of "
+            f"{grid[0]}x{grid[1]} patches, and {run_at[0]}x{run_at[1]} to be run at, expected a code of axes, and at "
+            "least as many"
         )
 
 
@@ -59,7 +63,7 @@ def network_sizes(config: ModelConfig) -> RVMConfig:
 
 
 def _trained_at(sizes: RVMConfig, config: ModelConfig) -> RVMConfig:
-    sizes, grid = config.seeing(sizes), sizes.grid(*config.size)
+    sizes, grid = config.asked(sizes), sizes.grid(*config.size)
     if config.position_code == "anew":
         return dataclasses.replace(sizes, base_grid=grid, trained_grid=None)
     return dataclasses.replace(sizes, trained_grid=None if grid == sizes.base_grid else grid)
