@@ -323,7 +323,10 @@ def test_frames_lie_anywhere_within_the_range_asked_for(tiny_run, monkeypatch):
     [
         (["model.position_range=[8, 8]"], "position code that is flattened"),
         (["model.sizes.position=axes", "model.position_range=[8, 3]"], "got .8, 3. .* frames of 4x4 patches"),
-        (["model.sizes.position=axes", "model.position_range=[8, 4]", "model.run_size=[32, 40]"], "and 4x5 to be run at"),
+        (
+            ["model.sizes.position=axes", "model.position_range=[8, 4]", "model.run_size=[32, 40]"],
+            "and 4x5 to be run at",
+        ),
     ],
 )
 def test_a_range_that_frames_cannot_lie_in_is_refused(tiny_run, words, message):
