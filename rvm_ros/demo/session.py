@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -274,9 +274,8 @@ def _summarise(options: DemoOptions, seen: _Run, fps: Fraction, masks: recording
         "node_diagnostics": seen.diagnostics,
     }
     if masks is not None:
-        report["objects_followed"] = _score(masks, seen, fps)
-        if not report["objects_followed"]:
-            print("no object was followed: the node's log above says what became of the marks")
+        report["objects_followed"] = followed = _score(masks, seen, fps)
+        print(_followed(followed))
     path = options.out / "report.json"
     recording.write_report(path, report)
     print(
@@ -286,6 +285,16 @@ def _summarise(options: DemoOptions, seen: _Run, fps: Fraction, masks: recording
         f"look at {options.out / 'demo.mp4'}, {options.out / 'contact_sheet.png'} and {path}"
     )
     return path
+
+
+def _followed(scores: Mapping[str, Mapping[str, float]]) -> str:
+    if not scores:
+        return "no object was followed: the node's log above says what became of the marks"
+    return "\n".join(
+        f"{name}, marked once: IoU {score['iou']:.2f} over the video, {score['iou_in_the_last_frame']:.2f} at its end "
+        f"({score['iou_of_the_marked_mask_kept']:.2f} if nothing had moved)"
+        for name, score in scores.items()
+    )
 
 
 def _load_masks(path: Path) -> recording.U8:

@@ -8,7 +8,17 @@ import pytest
 pytest.importorskip("rclpy")
 
 from rvm_ros.demo.recorder import RecordedFrame
-from rvm_ros.demo.session import DemoError, DemoOptions, _kept, _load_masks, _perception_arguments, _Run, _score, _Seen
+from rvm_ros.demo.session import (
+    DemoError,
+    DemoOptions,
+    _followed,
+    _kept,
+    _load_masks,
+    _perception_arguments,
+    _Run,
+    _score,
+    _Seen,
+)
 
 
 def test_masks_stay_aligned_when_frames_are_dropped_and_only_those_after_the_mark_count():
@@ -31,8 +41,13 @@ def test_frames_before_the_mark_took_effect_are_not_scored_and_a_mark_without_ef
     unlabelled = np.full((2, 2), 255, np.uint8)
     frames = [_Seen(index * 100_000_000, 0.0, 0.0, masks[0] if index == 3 else unlabelled) for index in range(4)]
     seen = _Run(frames=frames, marked=0)
-    assert _score(masks, seen, Fraction(10))["object 1"]["iou"] == 1.0
+    scores = _score(masks, seen, Fraction(10))
+    assert (
+        _followed(scores)
+        == "object 1, marked once: IoU 1.00 over the video, 1.00 at its end (1.00 if nothing had moved)"
+    )
     assert _score(masks, _Run(frames=frames[:3], marked=0), Fraction(10)) == {}
+    assert "no object was followed" in _followed({})
 
 
 def test_masks_that_are_none_are_told(tmp_path):

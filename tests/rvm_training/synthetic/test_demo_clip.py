@@ -1,5 +1,7 @@
 """The demo's clip: true masks, real motion, the same every time."""
 
+import dataclasses
+
 import av
 import numpy as np
 import pytest
@@ -16,6 +18,12 @@ def test_masks_show_two_objects_that_move_across_the_picture():
     columns = [[np.nonzero(mask == label)[1].mean() for mask in masks] for label in (1, 2)]
     assert columns[0][-1] - columns[0][0] > 0.5 * SMALL.width  # Left to right.
     assert columns[1][0] - columns[1][-1] > 0.5 * SMALL.width  # Right to left.
+
+
+def test_one_object_hides_a_part_of_the_other_but_never_most_of_it():
+    person = [int((mask == 1).sum()) for _, mask in render(dataclasses.replace(SMALL, frames=30))]
+    assert 0.5 < min(person) / person[0] < 0.7
+    assert person[-1] / person[0] > 0.98
 
 
 def test_the_background_moves_too():

@@ -1,4 +1,4 @@
-"""The demo's clip: a camera pans over one photograph while cut-outs of others move over it, so the masks are known.
+"""The demo's clip: a camera pans over one photograph while cut-outs of others cross on it, so the masks are known.
 
 The photographs are those that scikit-image's wheel carries.
 """
@@ -44,7 +44,7 @@ class DemoClipConfig:
 
 
 def scene(config: DemoClipConfig) -> Scene:
-    """The clip's scene: label 1 is a person, label 2 a cat, both photographs cut out softly."""
+    """The clip's scene: label 1 is a person, label 2 a cat that passes in front; photographs, cut out softly."""
     height, width = config.height, config.width
     photograph = data.coffee()
     # A window of about two thirds of the photograph slides over it: ego-motion without new content popping in.
@@ -71,7 +71,7 @@ def scene(config: DemoClipConfig) -> Scene:
         return Layer(texture, pose, alpha=_soft_ellipse(*texture.shape[:2]), depth=np.inf)
 
     person = sprite(data.astronaut()[0:300, 130:330], 0.42, (0.12, 0.62), (0.85, 0.48), 10.0)
-    cat = sprite(data.chelsea()[30:290, 110:370], 0.36, (0.9, 0.3), (0.2, 0.66), -25.0)
+    cat = sprite(data.chelsea()[30:290, 110:370], 0.36, (0.9, 0.2), (0.2, 0.5), -25.0)
     return Scene(height, width, (background, person, cat), Camera(pan, middle))
 
 
