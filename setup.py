@@ -77,7 +77,11 @@ setup(
     ],
     # `training` would collide with other packages of that name in a ROS overlay.
     package_dir={"rvm_training": "training/rvm_training"},
-    package_data={"rvm_model": ["py.typed"], "rvm_ros": ["py.typed"], "rvm_training": ["py.typed", "report/page.*"]},
+    package_data={
+        "rvm_model": ["py.typed", "weights/rvm_nano.*"],
+        "rvm_ros": ["py.typed"],
+        "rvm_training": ["py.typed", "report/page.*"],
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),

@@ -1,4 +1,4 @@
-"""Sizes of an RVM network: the configuration dataclasses and the presets named like the released checkpoints."""
+"""Sizes of an RVM network: the configuration dataclasses, and presets of the bundled and released networks."""
 
 from __future__ import annotations
 
@@ -75,6 +75,9 @@ class RVMConfig:
     """Patch rows and columns of the last training resolution, where it went on at another one."""
     run_grid: tuple[int, int] | None = None
     """Patch rows and columns of the frames that it is made to be run on, where those are not the training's."""
+    position_range: tuple[int, int] | None = None
+    """Patch rows and columns within which training frames lay anywhere, with a code of axes; None for the training grid
+    alone."""
     decoder: DecoderConfig | None = DecoderConfig()
     """Sizes of the decoder, or None for a network that only encodes."""
     aggregator: Literal["gated", "self_attention"] = "gated"
@@ -113,6 +116,24 @@ class RVMConfig:
         rows, columns = self.trained_grid or self.base_grid
         return rows * self.patch_size, columns * self.patch_size
 
+    @property
+    def position_limit(self) -> tuple[int, int] | None:
+        """Height and width in pixels up to which it knows of places; None for no limit: a flattened code is resized."""
+        if self.position == "flattened":
+            return None
+        rows, columns = self.position_range or self.trained_grid or self.base_grid
+        return rows * self.patch_size, columns * self.patch_size
+
+    def beyond_training(self, height: int, width: int) -> str:
+        """What to tell a user whose frames are larger than the places that the network knows of; else nothing."""
+        limit = self.position_limit
+        if limit is None or (height <= limit[0] and width <= limit[1]):
+            return ""
+        return (
+            f"frames of {height}x{width} are larger than the {limit[0]}x{limit[1]} that the network was trained for: "
+            "features beyond mean little; take smaller frames, or weights trained with a larger model.position_range"
+        )
+
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Patch rows and columns of an image of height x width pixels.
 
@@ -135,7 +156,7 @@ class RVMConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain dict of the configuration, for JSON or YAML; `from_dict` is its inverse."""
         values = dataclasses.asdict(self)
-        for name in ("trained_grid", "run_grid"):
+        for name in _GRIDS[1:]:
             if values[name] is None:
                 del values[name]  # As files were before there was such a thing.
         if self.position == "flattened":
@@ -163,7 +184,7 @@ class RVMConfig:
             raise ValueError(f"model configuration: {error}; got keys {sorted(values)}, expected {names}") from error
 
 
-_GRIDS = ("base_grid", "trained_grid", "run_grid")
+_GRIDS = ("base_grid", "trained_grid", "run_grid", "position_range")
 
 
 def _preset(dim: int, depth: int, heads: int, core_heads: int, core_mlp_dim: int) -> RVMConfig:
@@ -178,12 +199,28 @@ def _preset(dim: int, depth: int, heads: int, core_heads: int, core_mlp_dim: int
 
 
 PRESETS: dict[str, RVMConfig] = {
+    "rvm_nano": RVMConfig(
+        dim=192,
+        encoder_depth=4,
+        encoder_heads=6,
+        encoder_mlp_dim=768,
+        core_depth=2,
+        core_heads=6,
+        core_mlp_dim=768,
+        patch_size=8,
+        position="axes",
+        base_grid=(8, 8),
+        run_grid=(30, 40),
+        position_range=(48, 64),
+        decoder=DecoderConfig(depth=2, dim=192, heads=6, mlp_dim=768, sees="last"),
+    ),
     "rvm_small16_256": _preset(384, 12, 6, core_heads=8, core_mlp_dim=2048),
     "rvm_base16_256": _preset(768, 12, 12, core_heads=12, core_mlp_dim=3072),
     "rvm_large16_256": _preset(1024, 24, 16, core_heads=16, core_mlp_dim=4096),
     "rvm_huge16_256": _preset(1280, 32, 16, core_heads=16, core_mlp_dim=5120),
 }
-"""The released sizes. Loading a checkpoint does not consult them: there the arrays' own shapes decide."""
+"""The bundled network's sizes and the released ones. Loading a checkpoint does not consult them: there the arrays' own
+shapes decide."""
 
 
 def preset(name: str) -> RVMConfig:

@@ -42,8 +42,8 @@ def every_frame_qos(depth: int) -> QoSProfile:
 
 
 IMAGE_OUTPUTS = {
-    "features": "Dense features, `32FC<D>`: rows and columns are those of the patches, height/16 x width/16 of the "
-    "engine's input, D channels",
+    "features": "Dense features, `32FC<D>`: one pixel of D channels for each patch of the engine's input (8x8 "
+    "pixels with rvm_nano, 16x16 with the released weights)",
     "cls_token": "The frame's global token, `32FC<D>`: one pixel",
     "pca": "Main directions of the features as colours, `rgb8`, at the input's size or `picture_height`",
     "segmentation": "Label of every pixel at the input's size, `mono8`, above 254 labels `16UC1`; 255 (65535) is "

@@ -37,7 +37,8 @@ PERCEPTION_PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "model",
         DEFAULT_MODEL,
-        "Weights: a .npz or .safetensors file, the name of a downloaded released model, or untrained:PRESET[:SEED]",
+        "Weights: rvm_nano, which is bundled; a .npz or .safetensors file; the name of a downloaded released model; or "
+        "untrained:PRESET[:SEED]",
         when=When.RELOAD,
     ),
     ParameterSpec(
@@ -69,7 +70,7 @@ PERCEPTION_PARAMETERS: tuple[ParameterSpec, ...] = (
         "image_size",
         (0, 0),
         "Height and width of the engine's input in pixels, multiples of the network's patch; 0, 0 takes the size that "
-        "the network was trained at",
+        "the weights are made for, which is that of their training where they do not say",
         0,
         4096,
         length=2,

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from rvm_model.weights import BUNDLED
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE_FOLDERS = [ROOT / "rvm_model", ROOT / "rvm_ros", ROOT / "training" / "rvm_training"]
 EXECUTABLES = {"feature_recorder", "perception_container", "perception_node", "video_player_node"}
@@ -113,6 +115,11 @@ def test_wheel_has_every_module_of_the_three_packages(names):
         modules = {str(path.relative_to(folder.parent)) for path in folder.rglob("*.py")}
         assert f"{folder.name}/__init__.py" in modules
         assert modules | {f"{folder.name}/py.typed"} <= names
+
+
+def test_wheel_has_the_bundled_weights_and_their_card(names):
+    for path in BUNDLED.values():
+        assert {f"rvm_model/weights/{path.name}", f"rvm_model/weights/{path.stem}.md"} <= names
 
 
 def data_files(names: set[str]) -> set[str]:

@@ -58,7 +58,7 @@ def choose_engine(
             the cache; `tensorrt`, from the cache, in float16; or empty for the default: torch on CUDA, on a CPU the
             fastest of those that are installed.
         model: weights, as `rvm_model.load_weights` takes them; not read for a folder.
-        size: height and width of the frames; None takes those that the network was trained on. Not read for a folder.
+        size: height and width of the frames; None takes those that the network is made for. Not read for a folder.
         device: `cpu`, `cuda`, `cuda:N`, `xpu` (an Intel GPU, by OpenVINO), or `auto`: CUDA where torch sees it and the
             engine may run there, else the CPU.
         threads: CPU threads; 0 takes as many as torch does.
@@ -81,7 +81,10 @@ def choose_engine(
         choice = "openvino"
     if choice not in BY_NAME:
         return load_engine(_folder(choice), device=device, threads=threads, pool=pool)
-    size = size or weights_config(model).image_size
+    sizes = weights_config(model)
+    size = size or sizes.image_size
+    if warning := sizes.beyond_training(*size):
+        tell(warning)
     if choice in ("", TORCH):
         return _torch_engine(model, size, device, pool)
     if choice in CPU_KINDS:

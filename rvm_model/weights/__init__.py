@@ -1,4 +1,4 @@
-"""Which weights to run: a file, a released model that was downloaded, or seeded untrained ones, by one string."""
+"""Which weights to run, by one string: the bundled model, a file, a downloaded released model, or untrained ones."""
 
 from __future__ import annotations
 
@@ -24,10 +24,15 @@ RELEASED: dict[str, str] = {
 }
 """File name of each released model: encoder, core and decoder."""
 
+BUNDLED: dict[str, Path] = {"rvm_nano": Path(__file__).with_name("rvm_nano.safetensors")}
+"""Models that are part of this package, trained by us: their cards lie beside them."""
+
 UNTRAINED = "untrained:"
 """Prefix of a specification for seeded random weights: `untrained:PRESET` or `untrained:PRESET:SEED`."""
-DEFAULT_MODEL = f"{UNTRAINED}rvm_small16_256"
+DEFAULT_MODEL = "rvm_nano"
 """What runs where nobody chose."""
+UNTRAINED_SMALL = f"{UNTRAINED}rvm_small16_256"
+"""A network as large as the released small one, for benchmarks: other weights of its size take the same time."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,8 @@ def load_weights(name: str) -> tuple[RVM, WeightsInfo]:
     """Load the network that a specification names.
 
     Args:
-        name: a path to a `.npz` or `.safetensors` file; or a preset's name, for a released model that was downloaded;
-            or `untrained:PRESET[:SEED]` for random weights, the same for the same seed.
+        name: `rvm_nano`, which is bundled; a path to a `.npz` or `.safetensors` file; a released model's name, once it
+            was downloaded; or `untrained:PRESET[:SEED]` for random weights, the same for the same seed.
 
     Returns:
         The network on the CPU, and where it came from.
@@ -103,12 +108,20 @@ def weights_config(name: str) -> RVMConfig:
 
 
 def weights_path(name: str) -> Path:
-    """The file that a path or the name of a downloaded released model means.
+    """The file that a path or the name of a bundled or downloaded model means.
 
     Raises:
         FileNotFoundError: no such file, or a released model that was not downloaded.
     """
-    if name in PRESETS:
+    if name in BUNDLED:
+        path = BUNDLED[name]
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"weights: {name} is not at {path}, where this package should have it; install the package again, or "
+                "give other weights"
+            )
+        return path
+    if name in RELEASED:
         path = cache_dir() / RELEASED[name]
         if not path.is_file():
             short = name.removeprefix("rvm_").removesuffix("16_256")

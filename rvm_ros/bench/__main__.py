@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from rvm_model.weights import UNTRAINED_SMALL
 from rvm_ros.bench import report
 from rvm_ros.bench.actor import BenchError
 from rvm_ros.bench.network import shallow_weights
 from rvm_ros.bench.session import SUBSCRIBED, Case, run
-from rvm_ros.parameters import PERCEPTION_PARAMETERS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,8 +50,7 @@ def _cases(args: argparse.Namespace) -> list[Case]:
     if args.model:
         return [replace(common, name=f"{Path(args.model).name} at {common.rate_hz:g} Hz")]
     shallow = replace(common, name=f"shallow network at {common.rate_hz:g} Hz", model=shallow_weights())
-    default = next(spec.default for spec in PERCEPTION_PARAMETERS if spec.name == "model")
-    slow = replace(common, name=f"{default} at 5 Hz", model=str(default), rate_hz=5.0)
+    slow = replace(common, name=f"{UNTRAINED_SMALL} at 5 Hz", model=UNTRAINED_SMALL, rate_hz=5.0)
     return [shallow] if args.rate else [shallow, slow]
 
 
@@ -62,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         "--model",
         default="",
         help="weights, as the node's parameter (default: at 30 Hz a shallow network, which a CPU keeps up with, with "
-        "feature maps as large as the small model's; then the node's default at 5 Hz)",
+        "feature maps as large as the small model's; then one of that model's size at 5 Hz)",
     )
     parser.add_argument(
         "--engine", default=case.engine, help="engine, as the node's parameter (default: the node's own)"

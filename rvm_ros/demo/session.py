@@ -292,7 +292,7 @@ def _followed(scores: Mapping[str, Mapping[str, float]]) -> str:
         return "no object was followed: the node's log above says what became of the marks"
     return "\n".join(
         f"{name}, marked once: IoU {score['iou']:.2f} over the video, {score['iou_in_the_last_frame']:.2f} at its end "
-        f"({score['iou_of_the_marked_mask_kept']:.2f} if nothing had moved)"
+        f"({score['iou_of_the_marked_mask_kept']:.2f} of the mask left where it was)"
         for name, score in scores.items()
     )
 

@@ -5,8 +5,17 @@ import dataclasses
 import pytest
 import torch
 
-from rvm_model import RVM, save_checkpoint
-from rvm_model.weights import RELEASED, cache_dir, file_sha256, load_weights, weights_config, weights_info
+from rvm_model import RVM, preset, save_checkpoint
+from rvm_model.weights import (
+    BUNDLED,
+    RELEASED,
+    cache_dir,
+    file_sha256,
+    load_weights,
+    weights_config,
+    weights_info,
+    weights_path,
+)
 
 
 def test_untrained_weights_follow_their_seed_and_leave_the_global_generator_alone(monkeypatch, tiny_config):
@@ -62,7 +71,7 @@ def test_the_cache_follows_the_environment(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("untrained:nothing", "expected one of rvm_small16_256"),
+        ("untrained:nothing", "expected one of rvm_nano, rvm_small16_256"),
         ("untrained:rvm_small16_256:x", "got seed 'x'"),
     ],
 )
@@ -74,6 +83,21 @@ def test_a_wrong_untrained_specification_is_refused(name, message):
 def test_a_name_that_is_no_file_says_what_is_expected():
     with pytest.raises(FileNotFoundError, match="expected a path to .npz or .safetensors"):
         load_weights("rvm_tiny")
+
+
+def test_the_bundled_model_is_small_trained_and_what_its_preset_says():
+    network, info = load_weights("rvm_nano")
+    path = weights_path("rvm_nano")
+    assert info.trained
+    assert info.identity == f"sha256:{file_sha256(path)}"
+    assert path.stat().st_size < 16e6
+    assert network.config == preset("rvm_nano") == weights_config("rvm_nano")
+
+
+def test_a_bundled_model_that_is_not_there_is_told(tmp_path, monkeypatch):
+    monkeypatch.setitem(BUNDLED, "rvm_nano", tmp_path / "rvm_nano.safetensors")
+    with pytest.raises(FileNotFoundError, match="rvm_nano is not at .* install the package again, or give other"):
+        load_weights("rvm_nano")
 
 
 def test_the_size_to_run_at_is_told_without_loading_the_network(tiny_config, tmp_path):

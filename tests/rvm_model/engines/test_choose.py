@@ -203,8 +203,19 @@ def test_who_waits_for_another_process_says_so(checkpoint, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("choice", ["torch", "onnx"])
-def test_without_a_size_it_is_that_of_the_networks_training(tiny_config, tmp_path, monkeypatch, choice):
+@pytest.mark.parametrize("made_for", [{"trained_grid": (2, 5)}, {"trained_grid": (2, 4), "run_grid": (2, 5)}])
+def test_without_a_size_it_is_the_one_that_the_weights_are_made_for(
+    tiny_config, tmp_path, monkeypatch, choice, made_for
+):
     monkeypatch.setenv("RVM_CACHE", str(tmp_path / "cache"))
-    save_checkpoint(RVM(dataclasses.replace(tiny_config, trained_grid=(2, 5))), tmp_path / "went_on.safetensors")
+    save_checkpoint(RVM(dataclasses.replace(tiny_config, **made_for)), tmp_path / "went_on.safetensors")
     engine, _ = choose(str(tmp_path / "went_on.safetensors"), choice, size=None)
     assert engine.info.grid == (2, 5)
+
+
+def test_frames_beyond_the_places_that_weights_know_are_told(tiny_config, tmp_path):
+    path, patch = tmp_path / "axes.safetensors", tiny_config.patch_size
+    save_checkpoint(RVM(dataclasses.replace(tiny_config, position="axes", position_range=(3, 5))), path)
+    assert choose(str(path), "torch", size=(3 * patch, 5 * patch))[1] == []
+    _, said = choose(str(path), "torch", size=(4 * patch, 5 * patch))
+    assert f"frames of {4 * patch}x{5 * patch} are larger than the {3 * patch}x{5 * patch}" in said[0]

@@ -45,10 +45,10 @@ def test_every_phase_measures_what_it_says(tiny_checkpoint, tmp_path):
     assert "ROS and the rest" in (tmp_path / "node_benchmarks.md").read_text()
 
 
-def test_by_itself_it_measures_a_shallow_network_at_30_hz_and_the_default_at_5(monkeypatch, tmp_path):
+def test_by_itself_it_measures_a_shallow_network_at_30_hz_and_one_of_the_small_models_size_at_5(monkeypatch, tmp_path):
     monkeypatch.setenv("RVM_CACHE", str(tmp_path))
-    shallow, default = _cases(_parser().parse_args([]))
-    assert (shallow.rate_hz, default.rate_hz, default.model) == (30.0, 5.0, "untrained:rvm_small16_256")
+    shallow, small = _cases(_parser().parse_args([]))
+    assert (shallow.rate_hz, small.rate_hz, small.model) == (30.0, 5.0, "untrained:rvm_small16_256")
     assert shallow.model.is_file()
     content = shallow.model.read_bytes()
     (again,) = _cases(_parser().parse_args(["--rate", "10"]))

@@ -44,7 +44,7 @@ def test_frames_before_the_mark_took_effect_are_not_scored_and_a_mark_without_ef
     scores = _score(masks, seen, Fraction(10))
     assert (
         _followed(scores)
-        == "object 1, marked once: IoU 1.00 over the video, 1.00 at its end (1.00 if nothing had moved)"
+        == "object 1, marked once: IoU 1.00 over the video, 1.00 at its end (1.00 of the mask left where it was)"
     )
     assert _score(masks, _Run(frames=frames[:3], marked=0), Fraction(10)) == {}
     assert "no object was followed" in _followed({})

@@ -43,7 +43,7 @@ def test_a_model_without_a_decoder_leaves_out_what_needs_one(tiny_model, tmp_pat
     monkeypatch.setattr("rvm_training.__main__.main", lambda words: ran.append(words) or 0)
     suite("suite", ["--model", tiny_model, "--out", str(tmp_path)])
     assert "has no decoder: reconstruction is left out" in capsys.readouterr().out
-    whole = steps(tiny_model, "auto", tmp_path, quick=False)
+    whole = steps(tiny_model, 16, "auto", tmp_path, quick=False)
     assert ran == [words for words in whole if words[1] != "reconstruction"]
     assert len(ran) == len(whole) - 1
 
@@ -56,6 +56,11 @@ def test_a_step_that_fails_ends_the_suite(tiny_model, tmp_path, monkeypatch):
 
 
 def test_every_protocol_and_readout_has_a_step():
-    run = {tuple(words[:2]) for words in steps("model", "cpu", Path("out"), quick=False)}
+    run = {tuple(words[:2]) for words in steps("model", 16, "cpu", Path("out"), quick=False)}
     protocols = {("eval", name) for name in PROTOCOLS.keys() - {"suite", "card"}}
     assert run == protocols | {("readout", name) for name in TASKS}
+
+
+def test_raw_pixels_stand_beside_a_network_in_patches_as_large_as_its_own():
+    beside = [words for words in steps("model", 8, "cpu", Path("out"), quick=False) if "--model" in words]
+    assert {word for words in beside for word in words if word.startswith("pixels")} == {"pixels:8"}

@@ -13,7 +13,7 @@ import torch
 
 from rvm_model import RVM, DecoderConfig, RVMConfig, load_checkpoint, save_checkpoint
 from rvm_model.checkpoint import flax_arrays
-from rvm_model.weights import RELEASED, file_sha256
+from rvm_model.weights import BUNDLED, RELEASED, file_sha256
 from rvm_training.__main__ import main
 
 CONFIG = RVMConfig(
@@ -129,6 +129,7 @@ def test_download_fetches_into_the_cache_and_list_shows_it(released, tmp_path, m
     assert main(["weights", "list"]) == 0
     listed = capsys.readouterr().out
     assert str(path) in listed
+    assert str(BUNDLED["rvm_nano"]) in listed
     assert "rvm weights download base" in listed
 
 
@@ -139,6 +140,13 @@ def test_a_bad_download_is_moved_aside_so_that_the_command_can_be_run_again(tmp_
     assert main(["weights", "download", "small", "--url", "http://127.0.0.1:9"]) == 1
     assert "was moved to" in capsys.readouterr().err
     assert not path.exists()
+
+
+def test_show_knows_the_bundled_model(capsys):
+    assert main(["weights", "show", "rvm_nano"]) == 0
+    shown = capsys.readouterr().out
+    assert "preset      rvm_nano" in shown
+    assert "run_grid          (30, 40)" in shown
 
 
 def test_show_takes_the_name_of_a_downloaded_model(released, tmp_path, monkeypatch, capsys):

@@ -9,6 +9,7 @@ from rvm_model.weights import load_weights
 from rvm_training.__main__ import main
 from rvm_training.evaluation.model_card import CardNotes, model_card
 from rvm_training.evaluation.models import ModelInfo
+from rvm_training.evaluation.noise_square import LINEAR
 from rvm_training.evaluation.result import Result
 
 NOTES = CardNotes(**{field.name: f"About {field.name}." for field in dataclasses.fields(CardNotes)})
@@ -23,7 +24,7 @@ def weights(tiny_model):
 def results(weights):
     def one(name, identity, iou):
         model = ModelInfo(name, "recurrent", identity, True, "fp32", "torch", 16)
-        return Result("noise-square", model, "made", {}, {"IoU": iou, "chance": 0.12})
+        return Result("noise-square", model, "made", {}, {LINEAR: iou, "chance": 0.12})
 
     return [one("tiny", weights[1].identity, 0.5), one("pixels", "", 0.25)]
 
@@ -33,12 +34,21 @@ def test_a_card_says_what_was_measured_and_what_people_say(weights, results):
     for field in dataclasses.fields(CardNotes):
         assert f"\n\nAbout {field.name}." in card
     assert "| **50.0** |" in card
-    assert "| IoU | 0.5 | 0.25 |" in card
+    assert f"| {LINEAR} | 0.5 | 0.25 |" in card
     network, info = weights
     assert info.identity in card
     assert f"{sum(each.numel() for each in network.parameters()):,}" in card
     assert "Random weights" not in card
     assert "Random weights" in model_card(network, dataclasses.replace(info, trained=False), NOTES, results)
+
+
+def test_results_of_other_settings_stand_apart(weights, results):
+    def horizon(size, last):
+        return dataclasses.replace(results[0], protocol="horizon", settings={"size": size}, metrics={"J&F@8": last})
+
+    card = model_card(*weights, NOTES, [*results, horizon([240, 432], 0.5), horizon([120, 216], 0.25)])
+    assert "horizon, on made, 240x432</summary>\n\n| | tiny |\n|---|---:|\n| J&F@8 | 0.5 |\n" in card
+    assert "horizon, on made, 120x216</summary>\n\n| | tiny |\n|---|---:|\n| J&F@8 | 0.25 |\n" in card
 
 
 def test_a_card_is_not_written_by_half(weights, results):

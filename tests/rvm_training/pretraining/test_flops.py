@@ -37,6 +37,10 @@ def test_a_tiny_network_is_counted_as_by_hand():
     counted = forward_flops(TINY, (8, 8), sampling, 0.75)
     assert counted == embed + encoder + core + decoder
     assert step_flops(TINY, (8, 8), sampling, 0.75) == 3 * counted
+    # Half of the turns play the two sources three times forward and backward before, without a gradient.
+    older = dataclasses.replace(sampling, replay=3)
+    before = 2 * 2 * 4 * 48 * 8 + 2 * (attention(5, 5, 8) + mlp(5, 8, 24)) + 6 * core
+    assert step_flops(TINY, (8, 8), older, 0.75) == 3 * counted + before // 2
 
 
 def test_varying_numbers_of_sources_count_as_their_mean():

@@ -231,7 +231,11 @@ def test_weights_remember_the_size_that_training_went_on_at(tiny_run, tmp_path):
     back = tiny_run("model.sizes=null", f"model.init={tmp_path / 'went_on.safetensors'}")
     assert network_sizes(back.model) == first.config
     larger = tiny_run("model.sizes=null", f"model.init={tmp_path / 'went_on.safetensors'}", "model.run_size=[64, 80]")
-    assert (network_sizes(larger.model).image_size, network_sizes(larger.model).training_size) == ((64, 80), (32, 32))
+    sizes = network_sizes(larger.model)
+    assert (sizes.image_size, sizes.training_size) == ((64, 80), (32, 32))
+    save_checkpoint(make_network(larger.model, 0), tmp_path / "larger.safetensors")
+    again = tiny_run("model.sizes=null", f"model.init={tmp_path / 'larger.safetensors'}", "model.size=[40, 48]")
+    assert network_sizes(again.model).image_size == (64, 80), "as the weights that it began from"
 
 
 def test_the_position_code_is_made_anew_where_that_is_asked_for(tiny_run, tmp_path):
@@ -322,11 +326,13 @@ def test_frames_lie_anywhere_within_the_range_asked_for(tiny_run, monkeypatch):
     ("words", "message"),
     [
         (["model.position_range=[8, 8]"], "position code that is flattened"),
-        (["model.sizes.position=axes", "model.position_range=[8, 3]"], "got .8, 3. .* frames of 4x4 patches"),
+        (["model.sizes.position=axes", "model.position_range=[8, 3]"], "model.size: got 32x32, expected at most 64x24"),
         (
             ["model.sizes.position=axes", "model.position_range=[8, 4]", "model.run_size=[32, 40]"],
-            "and 4x5 to be run at",
+            "model.run_size: got 32x40, expected at most 64x32",
         ),
+        (["model.sizes.position=axes", "model.run_size=[40, 40]"], "run_size: got 40x40, expected at most 32x32"),
+        (["model.run_size=[40, 41]"], "model.run_size: image size: got 40x41"),
     ],
 )
 def test_a_range_that_frames_cannot_lie_in_is_refused(tiny_run, words, message):

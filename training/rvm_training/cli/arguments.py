@@ -12,6 +12,8 @@ from rvm_model.weights import DEFAULT_MODEL
 if TYPE_CHECKING:
     from rvm_model.engines import Engine
 
+MODEL_HELP = "weights: rvm_nano, a file, a downloaded released model, untrained:PRESET"
+
 
 def size(text: str) -> tuple[int, int]:
     """Height and width from a text like `480x640`."""
@@ -63,15 +65,13 @@ def add_video(parser: argparse.ArgumentParser) -> None:
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
     """Add what chooses an engine, with the names that the node's parameters have."""
-    parser.add_argument(
-        "--model", default=DEFAULT_MODEL, help="weights: a file, a downloaded released model, untrained:PRESET"
-    )
+    parser.add_argument("--model", default=DEFAULT_MODEL, help=f"{MODEL_HELP} (default: %(default)s)")
     parser.add_argument(
         "--engine",
         default="",
         help="folder of `rvm export`, torch, openvino, onnx or tensorrt (default: the fastest)",
     )
-    parser.add_argument("--size", type=size, metavar="HxW", help="frames (default: as the network was trained)")
+    parser.add_argument("--size", type=size, metavar="HxW", help="frames (default: as the weights are made for)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N or auto (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=0, help="of a CPU engine (default: one for each physical core)")
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import torch
 
+from rvm_model.config import preset
 from rvm_model.engines import Engine, TorchEngine, load_engine
-from rvm_model.weights import DEFAULT_MODEL, cache_dir, load_weights
+from rvm_model.weights import BUNDLED, UNTRAINED_SMALL, cache_dir, load_weights
 from rvm_training.benchmark.authors import authors_step
 from rvm_training.benchmark.engines import TORCH, StepTiming, compile_all, label, time_steps
 from rvm_training.benchmark.report import Network, Report, markdown, write
@@ -105,14 +106,14 @@ def _fastest(
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rvm bench", description=__doc__)
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="weights (default: %(default)s)")
+    parser.add_argument("--model", default=UNTRAINED_SMALL, help="weights (default: %(default)s)")
     parser.add_argument(
         "--sizes", type=size, nargs="+", default=[(256, 256), (480, 640)], metavar="HxW",
         help="frames; the last size is that of the heads' shares (default: 256x256 480x640)",
     )  # fmt: skip
     parser.add_argument(
-        "--also", type=_at_size, nargs="+", default=[], metavar="MODEL@HxW",
-        help="other networks, each at a size of its own: their steps alone",
+        "--also", type=_at_size, nargs="*", default=[(name, preset(name).image_size) for name in BUNDLED],
+        metavar="MODEL@HxW", help="other networks, each at a size of its own: their steps alone (default: the bundled)",
     )  # fmt: skip
     parser.add_argument("--cameras", type=int, nargs="+", default=[1, 4], help="batches (default: 1 4)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")

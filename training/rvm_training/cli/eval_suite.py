@@ -29,7 +29,7 @@ def main(protocol: str, arguments: Sequence[str]) -> int:
     args = parser.parse_args(arguments)
     start_s = time.monotonic()
     network, _ = load_weights(args.model)
-    commands = steps(args.model, args.device, args.out, quick=args.quick)
+    commands = steps(args.model, network.config.patch_size, args.device, args.out, quick=args.quick)
     if network.decoder is None:
         print(f"{args.model} has no decoder: reconstruction is left out")
         commands = [words for words in commands if words[1] != "reconstruction"]
@@ -41,11 +41,12 @@ def main(protocol: str, arguments: Sequence[str]) -> int:
     return 0
 
 
-def steps(model: str, device: str, out: Path, *, quick: bool) -> list[list[str]]:
+def steps(model: str, patch_size: int, device: str, out: Path, *, quick: bool) -> list[list[str]]:
     """The commands, after `rvm`.
 
     Args:
         model: weights of RVM.
+        patch_size: of its patches in pixels, and of the raw pixels' that stand beside it.
         device: where it runs.
         out: folder of results; the data go into it as well.
         quick: as little as shows that all of it runs.
@@ -59,7 +60,8 @@ def steps(model: str, device: str, out: Path, *, quick: bool) -> list[list[str]]
     labelled, small = (["16", "16", "--side", "32"], "32x32") if quick else (["128", "32"], "96x96")
     made = ["--videos", videos, "--frames", frames, "--size", wide, "--clip-frames", "8", "--clips", *labelled]
     one, common = ["--model", model], ["--device", device, "--out", str(out)]
-    beside, several = ["--model", model, "pixels"], ["--model", model, f"still:{model}", "pixels"]
+    pixels = f"pixels:{patch_size}"
+    beside, several = ["--model", model, pixels], ["--model", model, f"still:{model}", pixels]
     harder = ["--only", "scene-00", "--strengths", "0", "3"]
     evaluations = [
         ["data", str(data), *made],

@@ -10,7 +10,7 @@ from typing import get_args
 from rvm_model.engines.manifest import Kind, Precision, Rest
 from rvm_model.engines.parity import TOLERANCE
 from rvm_model.engines.tensorrt_build import PlanConfig
-from rvm_training.cli.arguments import add_recordings, size
+from rvm_training.cli.arguments import MODEL_HELP, add_recordings, size
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -18,9 +18,9 @@ def main(arguments: Sequence[str]) -> int:
     from rvm_training.export.build import export, summary  # It imports the compilers.
 
     parser = argparse.ArgumentParser(prog="rvm export", description=__doc__)
-    parser.add_argument("--model", required=True, help="weights: a file, a downloaded released model, untrained:PRESET")
+    parser.add_argument("--model", required=True, help=MODEL_HELP)
     parser.add_argument("--engine", required=True, choices=get_args(Kind), help="the runtime")
-    parser.add_argument("--size", type=size, metavar="HxW", help="frames (default: as the network was trained)")
+    parser.add_argument("--size", type=size, metavar="HxW", help="frames (default: as the weights are made for)")
     parser.add_argument("--cameras", type=int, help="largest batch (default: 1 for tensorrt, any for the others)")
     parser.add_argument(
         "--precision", choices=get_args(Precision), default="fp32", help="of the linear layers (default: %(default)s)"

@@ -22,7 +22,7 @@ from rvm_model.checkpoint import (
 from rvm_model.config import PRESETS
 from rvm_model.download import download
 from rvm_model.rvm import RVM
-from rvm_model.weights import RELEASE_URL, RELEASED, cache_dir, file_sha256, weights_path
+from rvm_model.weights import BUNDLED, RELEASE_URL, RELEASED, cache_dir, file_sha256, weights_path
 
 SIZES = {name.removeprefix("rvm_").removesuffix("16_256"): name for name in RELEASED}
 """Short name of each released model on the command line."""
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rvm weights", description=__doc__)
     actions = parser.add_subparsers(dest="action", required=True)
-    actions.add_parser("list", help="the released models, and which are on this machine")
+    actions.add_parser("list", help="the bundled and the released models, and which are on this machine")
     fetch = actions.add_parser("download", help="fetch a released model; goes on where an earlier attempt stopped")
     fetch.add_argument("size", choices=SIZES, help="which model")
     fetch.add_argument("--out", type=Path, default=None, help="folder (default: the cache, where the node looks)")
@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--dtype", choices=DTYPES, default="float32", help="type to store, for .safetensors")
     convert.add_argument("--no-decoder", action="store_true", help="keep encoder and core only: all that a robot needs")
     show = actions.add_parser("show", help="sizes, parameters and hash of a checkpoint")
-    show.add_argument("input", help="a file, or the name of a downloaded released model")
+    show.add_argument("input", help="a file, rvm_nano, or the name of a downloaded released model")
     for action in (convert, show):
         action.add_argument(
             "--base-grid", type=int, nargs=2, metavar=("ROWS", "COLUMNS"), default=None,
@@ -72,6 +72,8 @@ def _grid(values: list[int] | None) -> tuple[int, int] | None:
 
 
 def _list() -> None:
+    for name, path in BUNDLED.items():
+        print(f"{name.removeprefix('rvm_'):<7}{name:<17}{path}")
     for size, name in SIZES.items():
         path = cache_dir() / RELEASED[name]
         print(f"{size:<7}{name:<17}{path if path.is_file() else f'not here: rvm weights download {size}'}")
@@ -143,10 +145,12 @@ def _show(path: Path, base_grid: tuple[int, int] | None) -> None:
     model = load_checkpoint(path, base_grid=base_grid)
     config = model.config
     bare = dataclasses.replace(config, decoder=None, trained_grid=None, run_grid=None)
-    matching = [name for name, sizes in PRESETS.items() if dataclasses.replace(sizes, decoder=None) == bare]
+    matching = [
+        name for name, sizes in PRESETS.items() if dataclasses.replace(sizes, decoder=None, run_grid=None) == bare
+    ]
     print(f"file        {path} ({path.stat().st_size} bytes)")
     print(f"sha256      {file_sha256(path)}")
-    print(f"preset      {matching[0] if matching else 'none of the released sizes'}")
+    print(f"preset      {matching[0] if matching else 'none: sizes of its own'}")
     for field in dataclasses.fields(config):
         if field.name != "decoder":
             print(f"{field.name:<18}{getattr(config, field.name)}")

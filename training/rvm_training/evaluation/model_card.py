@@ -7,6 +7,7 @@ the results is; the rest people write, in a file of notes, and every part of it 
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -114,17 +115,27 @@ def _network(network: RVM, info: WeightsInfo) -> str:
 def _figures(results: Sequence[Result]) -> str:
     shown = [result for result in results if result.protocol in HEADLINES]
     lines = [tabulate(shown).markdown()] if shown else []
-    for protocol in dict.fromkeys(result.protocol for result in results):
-        mine = [result for result in results if result.protocol == protocol]
+    for mine in _alike(results):
         names = list(dict.fromkeys(name for result in mine for name in result.metrics))
+        size = mine[0].settings.get("size")
+        at = f", {size[0]}x{size[1]}" if isinstance(size, (list, tuple)) else ""
         lines += [
-            f"<details><summary>{protocol}, on {mine[0].data}</summary>\n",
+            f"<details><summary>{mine[0].protocol}, on {mine[0].data}{at}</summary>\n",
             "| | " + " | ".join(result.model.name for result in mine) + " |",
             "|---|" + "---:|" * len(mine),
             *(f"| {name} | " + " | ".join(_cells(name, mine)) + " |" for name in names),
             "\n</details>\n",
         ]
     return "\n".join(lines)
+
+
+def _alike(results: Sequence[Result]) -> list[list[Result]]:
+    """Results that may stand side by side: of one protocol, data and settings."""
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        settings = {name: value for name, value in result.settings.items() if name != "lr"}
+        groups.setdefault(json.dumps([result.protocol, result.data, settings], sort_keys=True), []).append(result)
+    return list(groups.values())
 
 
 def _cells(metric: str, results: Sequence[Result]) -> list[str]:

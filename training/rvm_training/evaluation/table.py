@@ -37,7 +37,7 @@ HEADLINES: dict[str, Headline] = {
     "depth": Headline("AbsRel", "depth AbsRel, %", 100, lower_is_better=True),
     "segmentation": Headline("mIoU", "segmentation mIoU", 100),
     "retrieval": Headline("mAP", "retrieval mAP", 100),
-    "noise-square": Headline("IoU", "noise square IoU", 100),
+    "noise-square": Headline("IoU of a linear readout", "noise square IoU, linear readout", 100),
 }
 """Protocol to its figure, in the order of the columns."""
 

@@ -44,7 +44,7 @@ def export(
         name: weights, as `rvm_model.load_weights` takes them.
         out: folder to write; it must not exist.
         engine: the runtime to compile for.
-        size: height and width of the frames; None takes those that the network was trained on.
+        size: height and width of the frames; None takes those that the network is made for.
         cameras: largest batch; None takes any, and 1 for TensorRT.
         precision: of the linear layers; int8 is static and calibrated.
         rest: arithmetic of what is not in 8 bits; None takes float16 for TensorRT, bfloat16 for OpenVINO on a CPU that
@@ -78,6 +78,8 @@ def export(
         raise ValueError(f"export: got calibration videos for {precision}, expected them with int8 and fp8 alone")
     model, weights = load_weights(name)
     size = size or model.config.image_size
+    if warning := model.config.beyond_training(*size):
+        print(warning)
     frames = comparison_frames(video or (calibration[0] if calibration else None), steps, cameras or 1, size)
     step = InferenceStep(model, size)
     layers = None

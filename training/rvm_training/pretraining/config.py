@@ -28,8 +28,8 @@ class ModelConfig:
     sizes: RVMConfig | None = None
     """Sizes one by one. The position code is made for the training size, whatever `base_grid` says."""
     init: str | None = None
-    """Start from these weights, with their sizes: a .npz or .safetensors file with a decoder, or the name of a
-    downloaded released model."""
+    """Start from these weights, with their sizes: a .npz or .safetensors file with a decoder, rvm_nano, or the name of
+    a downloaded released model."""
     initialization: Literal["authors", "aligned"] = "authors"
     """Random weights that training starts from, without `init`. `aligned` learns in fewer steps at small sizes: patches
     begin by looking at their own place in other frames (`rvm_training.pretraining.initialization`)."""
@@ -43,14 +43,15 @@ class ModelConfig:
     position_range: tuple[int, int] | None = None
     """Patch rows and columns within which the frames of a training step lie, at a place drawn for each: a network with
     a position code of axes then knows of places beyond its training size, and can be run at up to so many. Null: they
-    begin at the first."""
+    begin at the first. The weights remember it."""
     decoder_sees: Literal["all", "last"] | None = None
     """Source frames whose features the decoder attends to; null as the preset, the sizes or `init` have it, which is
     `all` for the released networks (`rvm_model.config.DecoderConfig`)."""
     size: tuple[int, int] = (256, 256)
     """Height and width of training frames in pixels."""
     run_size: tuple[int, int] | None = None
-    """Height and width in pixels that the trained network is run at where nobody chooses; null for `size`."""
+    """Height and width in pixels that the trained network is run at where nobody chooses; null for that of `init`, else
+    for `size`."""
 
     def __post_init__(self) -> None:
         """Refuse anything but one origin of the sizes."""
@@ -85,13 +86,25 @@ class ModelConfig:
         assert sizes is not None
         if sizes.decoder is None:
             raise ValueError("model: got sizes without a decoder, expected one; pretraining reconstructs pixels")
-        return dataclasses.replace(
-            self.asked(sizes), base_grid=sizes.grid(*self.size), trained_grid=None, aggregator=self.aggregator
-        )
+        untrained = dataclasses.replace(
+            sizes, base_grid=sizes.grid(*self.size), trained_grid=None, run_grid=None, position_range=None,
+            aggregator=self.aggregator,
+        )  # fmt: skip
+        return self.with_overrides(untrained)
 
-    def asked(self, sizes: RVMConfig) -> RVMConfig:
-        """The sizes with a decoder that sees what is asked for, to be run at the size that is asked for."""
-        sizes = dataclasses.replace(sizes, run_grid=None if self.run_size is None else sizes.grid(*self.run_size))
+    def with_overrides(self, sizes: RVMConfig) -> RVMConfig:
+        """The sizes with what the fields here say of them where they are not null.
+
+        Raises:
+            ValueError: `run_size` does not fit the patch size.
+        """
+        if self.position_range is not None:
+            sizes = dataclasses.replace(sizes, position_range=self.position_range)
+        if self.run_size is not None:
+            try:
+                sizes = dataclasses.replace(sizes, run_grid=sizes.grid(*self.run_size))
+            except ValueError as error:
+                raise ValueError(f"model.run_size: {error}") from error
         if self.decoder_sees is None or sizes.decoder is None:
             return sizes
         return dataclasses.replace(sizes, decoder=dataclasses.replace(sizes.decoder, sees=self.decoder_sees))
@@ -149,8 +162,9 @@ class ObjectiveConfig:
     """Weight of one over the number of directions in which features effectively differ. Where one is much louder
     than the others, distances between features tell of nothing else."""
     drift: float = 0.0
-    """Weight of how far old states' features lie from young ones', for runs with `data.frames.replay`. Where features
-    move as a state ages, what was marked on a camera's first frame is not found on its later ones."""
+    """Weight of how far a frame's mean feature lies from what it is after a younger state, for runs with
+    `data.frames.replay`. Where features move together as a state ages, what was marked on a camera's first frame is not
+    found on its later ones. In training losses of older states alone, so not in `val/loss`."""
     perceptual: float = 0.0
     """Weight of the squared distance between a frozen encoder's tokens of reconstruction and target."""
     perceptual_model: str | None = None

@@ -154,8 +154,8 @@ def _precision(machine: MachineConfig) -> Literal["32-true", "bf16-mixed"]:
 
 
 FEW_TOKENS = 128
-"""Up to so many tokens a frame plain products of bfloat16 are faster on a CPU than torch's fused kernel, which has none
-that are fast; with more of them their matrices leave the caches (docs/training_benchmarks.md)."""
+"""Up to so many tokens a frame a CPU takes plain products of bfloat16, which were faster at 65 tokens. At 193 torch's
+fused kernel was (docs/training_benchmarks.md); between these nothing was measured."""
 
 
 def attention(config: TrainConfig) -> AbstractContextManager[None]:

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from rvm_model.config import RVMConfig
 from rvm_model.rvm import RVM
 from rvm_training.data.frames import FrameSampling
+from rvm_training.pretraining.replay import replayed
 
 
 def forward_flops(config: RVMConfig, size: tuple[int, int], sampling: FrameSampling, mask_ratio: float) -> int:
@@ -31,8 +32,24 @@ def forward_flops(config: RVMConfig, size: tuple[int, int], sampling: FrameSampl
 
 
 def step_flops(config: RVMConfig, size: tuple[int, int], sampling: FrameSampling, mask_ratio: float) -> int:
-    """Operations of forward and backward pass for one clip: three times the forward pass, recomputation not counted."""
-    return 3 * forward_flops(config, size, sampling, mask_ratio)
+    """Operations of forward and backward pass for one clip: three times the forward pass, recomputation not counted.
+
+    With older states (`sampling.replay`) the mean over turns with and without replaying before the forward pass.
+    """
+    return 3 * forward_flops(config, size, sampling, mask_ratio) + _replay_flops(config, size, sampling) // 2
+
+
+def _replay_flops(config: RVMConfig, size: tuple[int, int], sampling: FrameSampling) -> int:
+    if not sampling.replay:
+        return 0
+    with torch.device("meta"):
+        network = RVM(config)
+        sources = torch.empty(1, sampling.sources, *size, 3)
+    counter = FlopCounterMode(display=False)
+    with counter:
+        for count in sampling.source_counts:
+            replayed(network, sources[:, :count], sampling.replay)
+    return counter.get_total_flops() // len(sampling.source_counts)
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype, side: int | None = None) -> float:

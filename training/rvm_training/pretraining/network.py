@@ -41,20 +41,19 @@ def make_network(config: ModelConfig, seed: int) -> RVM:
 
 
 def _check_positions(config: ModelConfig) -> None:
-    within = config.position_range
-    if within is None:
-        return
     sizes = network_sizes(config)
-    grid = sizes.grid(*config.size)
-    run_at = sizes.run_grid or grid
-    if sizes.position != "axes" or any(
-        range_ < side for range_, *sides in zip(within, grid, run_at, strict=True) for side in sides
-    ):
+    if config.position_range is not None and sizes.position != "axes":
         raise ValueError(
-            f"model.position_range: got {list(within)} for a position code that is {sizes.position}, frames of "
-            f"{grid[0]}x{grid[1]} patches, and {run_at[0]}x{run_at[1]} to be run at, expected a code of axes, and at "
-            "least as many"
+            f"model.position_range: got {list(config.position_range)} for a position code that is {sizes.position}, "
+            "expected null, or position: axes among model.sizes"
         )
+    limit = sizes.position_limit
+    for name, (height, width) in (("model.size", config.size), ("model.run_size", sizes.image_size)):
+        if limit is not None and (height > limit[0] or width > limit[1]):
+            raise ValueError(
+                f"{name}: got {height}x{width}, expected at most {limit[0]}x{limit[1]}, beyond which it learns "
+                "of no place; enlarge model.position_range, which is in patches"
+            )
 
 
 def network_sizes(config: ModelConfig) -> RVMConfig:
@@ -63,7 +62,7 @@ def network_sizes(config: ModelConfig) -> RVMConfig:
 
 
 def _trained_at(sizes: RVMConfig, config: ModelConfig) -> RVMConfig:
-    sizes, grid = config.asked(sizes), sizes.grid(*config.size)
+    sizes, grid = config.with_overrides(sizes), sizes.grid(*config.size)
     if config.position_code == "anew":
         return dataclasses.replace(sizes, base_grid=grid, trained_grid=None)
     return dataclasses.replace(sizes, trained_grid=None if grid == sizes.base_grid else grid)

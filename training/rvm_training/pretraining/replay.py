@@ -1,4 +1,4 @@
-"""States that are older than a clip: its frames are played forth and back before they count."""
+"""States that are older than a clip: its frames are played forward and backward before they count."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rvm_model.rvm import RVM
 
 @dataclass(frozen=True)
 class Older:
-    """What playing a clip forth and back leaves."""
+    """What playing a clip forward and backward leaves."""
 
     state: Tensor
     """State to go on from with the clip's first frame, [B, 1 + N, D]."""
@@ -22,7 +22,7 @@ class Older:
 
 @torch.no_grad()
 def replayed(network: RVM, sources: Tensor, times: int, *, origin: tuple[int, int] = (0, 0)) -> Older:
-    """Play sources [B, T, H, W, 3] forth and back so many times, from an empty state.
+    """Play sources [B, T, H, W, 3] forward and backward so many times, from an empty state.
 
     Raises:
         ValueError: no times, or a network without a recurrent core.

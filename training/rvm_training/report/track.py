@@ -20,6 +20,8 @@ from rvm_training.report.similarity import coded
 
 HEIGHT = 256
 """Most rows of the pictures in a report."""
+ENLARGED = 16
+"""Times that a feature map is enlarged whose image was not recorded."""
 _AFTER_NS = 33_000_000
 """After the last frame, a frame is shown whose stamp goes back."""
 KEPT_BYTES = 10**9
@@ -174,7 +176,7 @@ def _size(frame: Shown) -> tuple[int, int]:
     if frame.image is not None:
         return _fitting(*frame.image.shape[:2])
     rows, columns, _ = frame.features.shape
-    return _fitting(16 * rows, 16 * columns)
+    return _fitting(ENLARGED * rows, ENLARGED * columns)
 
 
 def _fitting(rows: int, columns: int) -> tuple[int, int]:

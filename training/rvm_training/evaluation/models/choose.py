@@ -23,8 +23,9 @@ STILL = "still:"
 HUB, TIMM = "hf:", "timm:"
 """Prefixes of models of the Hugging Face hub, and of timm's."""
 HELP = (
-    "weights of RVM (a file, a downloaded released model, untrained:PRESET), an engine's folder, still:WEIGHTS for the "
-    "same without recurrence; a folder of transformers or hf:NAME, timm:NAME[@FILE]; or pixels[:PATCH]"
+    "weights of RVM (rvm_nano, a file, a downloaded released model, untrained:PRESET), an engine's folder, "
+    "still:WEIGHTS for the same without recurrence; a folder of transformers or hf:NAME, timm:NAME[@FILE]; or "
+    "pixels[:PATCH]"
 )
 """What may be given."""
 
