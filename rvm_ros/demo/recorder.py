@@ -22,6 +22,8 @@ RECORDER_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 """Reliable and deeper than a robot's consumers: the recorder wants every frame, not the newest."""
 OPEN_FRAMES = 200
 """Frames that may wait for their outputs: as many as a slow start leaves behind."""
+POLL_S = 0.05
+"""How often the recorder looks whether the perception node is there."""
 OUTPUTS = ("pca", "segmentation", "overlay", "features")
 
 
@@ -47,7 +49,10 @@ class Recorder(Node):
     """Calls back with every frame whose outputs are complete, in order of completion."""
 
     def __init__(self, camera_topic: str, output_namespace: str, on_frame: Callable[[RecordedFrame], None]) -> None:
-        """Subscribe.
+        """Subscribe to the outputs, and to the camera once the node that makes them is there.
+
+        The player waits for its subscribers, and the node makes what somebody has subscribed to: with the camera first, the
+        first frames would be played before there is anything to make of them.
 
         Args:
             camera_topic: the camera's image topic.
@@ -64,14 +69,23 @@ class Recorder(Node):
         self.last_event_s = time.monotonic()
         """When anything arrived last."""
         self._marks = self.create_publisher(Image, f"{output_namespace}/prompt_mask", RECORDER_QOS)
-        self.create_subscription(Image, camera_topic, self._on_camera, RECORDER_QOS)
-        for output in OUTPUTS:
+        self._outputs = [
             self.create_subscription(
                 Image,
                 f"{output_namespace}/{output}",
                 lambda message, output=output: self._on_output(output, message),
                 RECORDER_QOS,
             )
+            for output in OUTPUTS
+        ]
+        self._camera_topic = camera_topic
+        self._waiting = self.create_timer(POLL_S, self._subscribe_to_camera)
+
+    def _subscribe_to_camera(self) -> None:
+        makers = [self.count_publishers(each.topic_name) for each in self._outputs]
+        if all(makers) and self._marks.get_subscription_count():
+            self._waiting.cancel()
+            self.create_subscription(Image, self._camera_topic, self._on_camera, RECORDER_QOS)
 
     def mark(self, labels: npt.NDArray[np.uint8], stamp: int) -> None:
         """Have the node follow the objects 1.. of a mask [H, W] of the frame with that stamp in nanoseconds."""
