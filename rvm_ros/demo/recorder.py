@@ -51,8 +51,8 @@ class Recorder(Node):
     def __init__(self, camera_topic: str, output_namespace: str, on_frame: Callable[[RecordedFrame], None]) -> None:
         """Subscribe to the outputs, and to the camera once the node that makes them is there.
 
-        The player waits for its subscribers, and the node makes what somebody has subscribed to: with the camera first, the
-        first frames would be played before there is anything to make of them.
+        The player waits for its subscribers, and the node makes what somebody has subscribed to: with the camera first,
+        frames would be played before there is anything to make of them.
 
         Args:
             camera_topic: the camera's image topic.
