@@ -12,7 +12,7 @@ import lightning as L
 import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -26,10 +26,11 @@ from rvm_training.pretraining.module import Pretraining
 from rvm_training.pretraining.monitor import Monitor
 from rvm_training.pretraining.network import network_sizes
 from rvm_training.pretraining.preemption import Preemption
+from rvm_training.pretraining.progress import StepProgressBar
 from rvm_training.pretraining.quarantine import Quarantine
 from rvm_training.pretraining.run_folder import CONFIG, STATE, latest, step_of
 
-MAY_CHANGE = ("machine.", "log.", "out", "name", "data.backend", "data.max_bad_share")
+MAY_CHANGE = ("machine.", "log.", "out", "name", "model.run_size", "data.backend", "data.max_bad_share")
 """Fields, or starts of them, that a resumed run may have different: they do not change what is learned."""
 
 
@@ -176,7 +177,7 @@ def _strategy(machine: MachineConfig, world_size: int) -> str | Strategy:
 def _callbacks(config: TrainConfig, data: ClipDataModule, preemption: Preemption) -> list[Callback]:
     # In this order after each batch: count, report and check, answer signals, save.
     quarantine = Quarantine(config.folder, config.data.max_bad_share)
-    return [quarantine, Monitor(quarantine, data), preemption, Checkpoints(config), TQDMProgressBar()]
+    return [quarantine, Monitor(quarantine, data), preemption, Checkpoints(config), StepProgressBar()]
 
 
 def _loggers(config: TrainConfig, first_step: int) -> list[Logger]:

@@ -1,0 +1,28 @@
+"""The bar in the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import TQDMProgressBar
+
+
+class StepProgressBar(TQDMProgressBar):
+    """Optimizer steps done of all of a run's, also where it goes on; Lightning's counts micro-batches of an epoch, and
+    has no end for a run that goes on."""
+
+    def on_train_start(self, trainer: L.Trainer, *rest: Any) -> None:
+        super().on_train_start(trainer, *rest)
+        bar = self.train_progress_bar
+        bar.total = trainer.max_steps
+        bar.n = bar.initial = trainer.global_step  # Steps done before count as done, but not for the rate.
+        bar.refresh()
+
+    def on_train_epoch_start(self, *_: Any) -> None:
+        """One bar for the run, not one for each epoch."""
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, trainer.global_step - 1)
