@@ -4,7 +4,9 @@ from rvm_training.pretraining.fit import fit
 
 
 def shown(capsys) -> list[tuple[int, int]]:
-    return [(int(done), int(of)) for done, of in re.findall(r"Training:[^/\r]*?(\d+)/(\d+) \[", capsys.readouterr().out)]
+    return [
+        (int(done), int(of)) for done, of in re.findall(r"Training:[^/\r]*?(\d+)/(\d+) \[", capsys.readouterr().out)
+    ]
 
 
 def test_the_bar_counts_optimizer_steps_of_the_run(tiny_run, capsys):

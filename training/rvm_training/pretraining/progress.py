@@ -13,6 +13,7 @@ class StepProgressBar(TQDMProgressBar):
     has no end for a run that goes on."""
 
     def on_train_start(self, trainer: L.Trainer, *rest: Any) -> None:
+        """Begin where the run stopped."""
         super().on_train_start(trainer, *rest)
         bar = self.train_progress_bar
         bar.total = trainer.max_steps
@@ -25,4 +26,5 @@ class StepProgressBar(TQDMProgressBar):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        """Show the optimizer's step, whichever micro-batch of it this is."""
         super().on_train_batch_end(trainer, pl_module, outputs, batch, trainer.global_step - 1)
