@@ -103,6 +103,11 @@ class RVMConfig:
                 continue
             if not isinstance(grid, tuple) or len(grid) != 2 or min(grid) < 1:
                 raise ValueError(f"{name}: got {grid!r}, expected two positive numbers of patches (rows, columns)")
+        if self.position_range is not None and self.position != "axes":
+            raise ValueError(
+                f"position_range: got {self.position_range} with position {self.position!r}, expected None: a "
+                "flattened code is resized to any grid"
+            )
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -121,7 +126,8 @@ class RVMConfig:
         """Height and width in pixels up to which it knows of places; None for no limit: a flattened code is resized."""
         if self.position == "flattened":
             return None
-        rows, columns = self.position_range or self.trained_grid or self.base_grid
+        known = (self.base_grid, self.trained_grid or (1, 1), self.position_range or (1, 1))
+        rows, columns = (max(sides) for sides in zip(*known, strict=True))
         return rows * self.patch_size, columns * self.patch_size
 
     def beyond_training(self, height: int, width: int) -> str:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from rvm_model import RVM, RVMConfig, load_checkpoint, save_checkpoint
+from rvm_model.config import preset
 from rvm_model.inference import InferenceStep
 from rvm_model.position import bicubic_weights, position_code, sinusoid_table
 
@@ -34,6 +35,19 @@ def test_a_code_of_axes_that_begins_elsewhere_is_a_window_of_a_larger_one():
     assert torch.equal(code((2, 3), (4, 1)), code((6, 4), (0, 0))[4:, 1:])
     with pytest.raises(ValueError, match=r"origin: got \(0, 1\) for a flattened position code"):
         code((2, 3), (0, 1), "flattened")
+
+
+def test_a_network_knows_of_the_places_of_all_its_trainings():
+    small = preset("rvm_small16_256")
+    axes = replace(small, position="axes", patch_size=8, base_grid=(4, 9), trained_grid=(6, 6))
+    assert axes.position_limit == (48, 72)
+    wide = replace(axes, position_range=(7, 8))
+    assert wide.position_limit == (56, 72)
+    assert wide.beyond_training(56, 72) == ""
+    assert "frames of 64x72 are larger than the 56x72" in wide.beyond_training(64, 72)
+    assert small.position_limit is None
+    with pytest.raises(ValueError, match="position_range: got .7, 8. with position 'flattened', expected None"):
+        replace(small, position_range=(7, 8))
 
 
 def test_table_has_sines_on_even_and_cosines_on_odd_columns():

@@ -1,5 +1,7 @@
 """Reconstructions are scored against the frames that they are of, beside a copy of the last source."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -40,7 +42,20 @@ def test_figures_are_those_of_the_networks_frames(network, clip):
         copied = (frames[1] - frames[target]).square().mean().item()
         assert result.curves["PSNR copy"][index] == pytest.approx(-10 * np.log10(copied), rel=1e-5)
     assert result.metrics["PSNR 75%"] == pytest.approx(np.mean(result.curves["PSNR 75%"]))
-    assert list(result.metrics) == ["PSNR 75%", "PSNR copy", "SSIM 75%", "SSIM copy"]
+    measured = ("75%", "75%, last source alone", "copy")
+    assert list(result.metrics) == [f"{measure} {what}" for measure in ("PSNR", "SSIM") for what in measured]
+
+
+@pytest.mark.parametrize("origin", ["last", "first"])
+def test_the_last_source_alone_is_shown_with_the_same_patches_of_the_same_targets(network, clip, origin):
+    settings = dataclasses.replace(SETTINGS, deltas=(2, 3), delta_origin=origin)
+    alone = dataclasses.replace(SETTINGS, sources=1, deltas=(2, 3) if origin == "last" else (1, 2))
+    both = evaluate(network, [("clip", clip)], settings).curves
+    one = evaluate(network, [("clip", clip[1:])], alone).curves
+    for measure in ("PSNR", "SSIM"):
+        assert both[f"{measure} 75%, last source alone"] == pytest.approx(one[f"{measure} 75%"], rel=1e-5)
+        assert both[f"{measure} 75%"] != one[f"{measure} 75%"]
+    assert "PSNR 75%, last source alone" not in one
 
 
 def test_a_still_clip_is_copied_without_a_loss(network):

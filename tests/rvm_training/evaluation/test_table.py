@@ -7,7 +7,7 @@ import pytest
 
 from rvm_training.evaluation.models import ModelInfo
 from rvm_training.evaluation.result import Result
-from rvm_training.evaluation.table import HEADLINES, Headline, tabulate
+from rvm_training.evaluation.table import HEADLINES, KEPT, Headline, tabulate
 
 
 def result(protocol, model, value, data="made"):
@@ -49,6 +49,20 @@ def test_a_model_that_lacks_a_task_has_no_average():
     assert "| a |  | **30.0** |  |" in table.markdown()
 
 
+def test_what_stays_where_it_was_is_a_row_that_no_model_is_measured_by():
+    davis, boxes = (
+        replace(each, metrics={**each.metrics, HEADLINES[each.protocol].kept: 0.5})
+        for each in (result("davis-2017", "a", 0.4), result("boxes", "a", 0.6))
+    )
+    table = tabulate([davis, boxes, result("vip", "a", 0.3)])
+    assert table.best == (0, 0, 0, 0)
+    (_, of_model), (name, of_kept) = table.rows
+    assert of_model == (40, 30, 60, 100)
+    assert name == KEPT
+    assert of_kept == pytest.approx((50, math.nan, 50, math.nan), nan_ok=True)
+    assert KEPT not in dict(tabulate([result("vip", "a", 0.3)]).rows)
+
+
 def test_figures_on_data_that_were_made_say_so():
     table = tabulate([result("vip", "a", 0.3, "vip val (made)"), result("jhmdb", "a", 30.0, "jhmdb val")])
     assert table.columns[:2] == ("JHMDB PCK@0.1", "VIP mIoU (made)")
@@ -72,5 +86,7 @@ def test_results_that_cannot_stand_in_one_table_are_refused():
     other = replace(result("jhmdb", "a", 30.0), model=replace(other.model, name="a", weights="sha256:1"))
     with pytest.raises(ValueError, match="got different weights called a"):
         tabulate([result("vip", "a", 0.3), other])
+    with pytest.raises(ValueError, match="got a result of vip for a without 'mIoU', expected one by this version"):
+        tabulate([replace(result("vip", "a", 0.3), metrics={"IoU": 0.3})])
     with pytest.raises(ValueError, match="got no result of davis-2017"):
         tabulate([])

@@ -18,7 +18,7 @@ class FrameSampling:
     """Training batches take the last so many of the sources, one more from step to step up to `sources`, and again: a
     state is asked for at any age. Null takes all always."""
     replay: int = 0
-    """Times that sources are played forth and back before they count, in every other turn through the numbers of
+    """Times that sources are played forward and backward before they count, in every other turn through the numbers of
     sources: states then are older than the sources, as on a robot. No gradient goes through it."""
     targets: int = 4
     """Target frames to reconstruct, each with a delta of its own."""

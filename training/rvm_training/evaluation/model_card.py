@@ -7,7 +7,6 @@ the results is; the rest people write, in a file of notes, and every part of it 
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -131,10 +130,9 @@ def _figures(results: Sequence[Result]) -> str:
 
 def _alike(results: Sequence[Result]) -> list[list[Result]]:
     """Results that may stand side by side: of one protocol, data and settings."""
-    groups: dict[str, list[Result]] = {}
+    groups: dict[tuple[str, str, str], list[Result]] = {}
     for result in results:
-        settings = {name: value for name, value in result.settings.items() if name != "lr"}
-        groups.setdefault(json.dumps([result.protocol, result.data, settings], sort_keys=True), []).append(result)
+        groups.setdefault((result.protocol, result.data, result.settings_key), []).append(result)
     return list(groups.values())
 
 

@@ -1,6 +1,7 @@
 """The training task as a measure: how well masked later frames are reconstructed, by time and share of hidden patches.
 
-Beside the network stands what costs nothing: the last source frame, taken for the target.
+Beside the network stand what costs nothing, the last source frame taken for the target, and what the network makes of
+that frame alone: the difference is what its memory of the others is worth.
 """
 
 from __future__ import annotations
@@ -66,13 +67,24 @@ class ReconstructionSettings:
 
 
 @torch.inference_mode()
-def reconstruct(network: RVM, clip: U8, settings: ReconstructionSettings, ratio: float) -> Reconstruction:
-    """Reconstruct the targets of one clip [T, H, W, 3] with that share of their patches hidden; a batch of one."""
+def reconstruct(
+    network: RVM, clip: U8, settings: ReconstructionSettings, ratio: float, *, first: int = 0
+) -> Reconstruction:
+    """Reconstruct the targets of one clip [T, H, W, 3] with that share of their patches hidden; a batch of one.
+
+    Args:
+        network: with a decoder.
+        clip: frames of the settings' size.
+        settings: what is reconstructed from what.
+        ratio: share of hidden patches.
+        first: source that the network begins with; those before are not shown to it.
+    """
     frames = torch.from_numpy(clip)[None].to(network.cls_token.device)
+    skipped = first if settings.delta_origin == "first" else 0
     return network.reconstruct(
-        frames[:, : settings.sources],
+        frames[:, first : settings.sources],
         frames[:, settings.targets],
-        torch.tensor([settings.deltas]),
+        torch.tensor([settings.deltas]) - skipped,
         mask_ratio=ratio,
         generator=torch.Generator().manual_seed(settings.seed),
     )
@@ -98,13 +110,16 @@ def evaluate_reconstruction(
         settings: what is reconstructed from what.
 
     Returns:
-        The curves `PSNR MASK%` and `SSIM MASK%` over `delta`, with `PSNR copy` and `SSIM copy` of the last source.
+        The curves `PSNR MASK%` and `SSIM MASK%` over `delta`, with `PSNR copy` and `SSIM copy` of the last source, and
+        `PSNR MASK%, last source alone` at the last mask ratio, where there are several sources.
 
     Raises:
         ValueError: the network has no decoder, or a clip is too short.
     """
     psnrs: dict[str, list[Tensor]] = {}
     ssims: dict[str, list[Tensor]] = {}
+    hidden = _percent(settings.mask_ratios[-1])
+    alone = f"{hidden}, last source alone"
     count = 0
     for clip_name, clip in clips:
         if len(clip) < settings.frames:
@@ -115,6 +130,9 @@ def evaluate_reconstruction(
         made = {"copy": last.expand_as(targets)}
         for ratio in settings.mask_ratios:
             made[_percent(ratio)] = reconstruct(network, clip, settings, ratio).frames[0].clamp(0, 1).cpu()
+        if settings.sources > 1:
+            one = reconstruct(network, clip, settings, settings.mask_ratios[-1], first=settings.sources - 1)
+            made[alone] = one.frames[0].clamp(0, 1).cpu()
         for what, frames in made.items():
             psnrs.setdefault(what, []).append(psnr((frames - targets).square().flatten(1).mean(1)))
             ssims.setdefault(what, []).append(_ssim(frames, targets))
@@ -124,9 +142,8 @@ def evaluate_reconstruction(
     for measure, found in (("PSNR", psnrs), ("SSIM", ssims)):
         for what, values in found.items():
             curves[f"{measure} {what}"] = torch.stack(values).mean(0).tolist()
-    main = (_percent(settings.mask_ratios[-1]), "copy")
-    names = [f"{measure} {what}" for measure in ("PSNR", "SSIM") for what in main]
-    metrics = {name: float(np.mean(curves[name])) for name in names}
+    names = [f"{measure} {what}" for measure in ("PSNR", "SSIM") for what in (hidden, alone, "copy")]
+    metrics = {name: float(np.mean(curves[name])) for name in names if name in curves}
     info = ModelInfo(
         name, "recurrent", weights.identity, weights.trained, "fp32", f"torch on {network.cls_token.device}",
         network.config.patch_size,

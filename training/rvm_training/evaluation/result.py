@@ -40,6 +40,11 @@ class Result:
     """Figures over something that is one of them: frames, strength, ..."""
 
     @property
+    def settings_key(self) -> str:
+        """The same for results that may stand side by side: all settings but the learning rate, which is searched."""
+        return json.dumps({name: value for name, value in self.settings.items() if name != "lr"}, sort_keys=True)
+
+    @property
     def file_name(self) -> str:
         """Name that tells protocol and model."""
         return f"{self.protocol}_{self.model.file_name}.json"

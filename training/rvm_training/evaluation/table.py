@@ -5,11 +5,11 @@ The normalised average is the paper's: every task relative to the best model of 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rvm_training.evaluation.propagation import STAYS
 from rvm_training.evaluation.result import MADE, Result
 
 
@@ -24,16 +24,22 @@ class Headline:
     scale: float = 1.0
     """From the result's unit to the column's."""
     lower_is_better: bool = False
+    kept: str = ""
+    """Name of the result's figure of what is marked on the first frame and stays where it was; empty where there is
+    none."""
 
+
+KEPT = "the first frame's, kept"
+"""Row of those figures: they need no model."""
 
 HEADLINES: dict[str, Headline] = {
-    "davis-2017": Headline("J&F-Mean", "DAVIS J&F", 100),
-    "davis-2016": Headline("J&F-Mean", "DAVIS-2016 J&F", 100),
+    "davis-2017": Headline("J&F-Mean", "DAVIS J&F", 100, kept=STAYS),
+    "davis-2016": Headline("J&F-Mean", "DAVIS-2016 J&F", 100, kept=STAYS),
     "jhmdb": Headline("PCK@0.1", "JHMDB PCK@0.1"),
     "vip": Headline("mIoU", "VIP mIoU", 100),
     "classification": Headline("top-1", "classification top-1", 100),
-    "points": Headline("average Jaccard", "points AJ", 100),
-    "boxes": Headline("mIoU", "boxes mIoU", 100),
+    "points": Headline("average Jaccard", "points AJ", 100, kept="average Jaccard of points that stay"),
+    "boxes": Headline("mIoU", "boxes mIoU", 100, kept="mIoU of boxes that stay"),
     "depth": Headline("AbsRel", "depth AbsRel, %", 100, lower_is_better=True),
     "segmentation": Headline("mIoU", "segmentation mIoU", 100),
     "retrieval": Headline("mAP", "retrieval mAP", 100),
@@ -49,9 +55,9 @@ class Table:
     columns: tuple[str, ...]
     """Titles; the last one is the normalised average where there are several protocols."""
     rows: tuple[tuple[str, tuple[float, ...]], ...]
-    """Model and its figures; NaN where there is none."""
+    """Model and its figures, and `KEPT` last where results have it; NaN where there is none."""
     best: tuple[int, ...]
-    """Row with the best figure of each column; -1 where there is none."""
+    """Row of the model with the best figure of each column; -1 where there is none."""
 
     def markdown(self) -> str:
         """The table as Markdown, the best of every column in bold."""
@@ -76,6 +82,7 @@ def tabulate(results: Sequence[Result]) -> Table:
     if not shown:
         raise ValueError(f"table: got no result of {', '.join(HEADLINES)}, expected at least one")
     cells: dict[tuple[str, str], float] = {}
+    kept: dict[str, float] = {}
     data: dict[str, str] = {}
     weights: dict[str, str] = {}
     settings: dict[str, str] = {}
@@ -83,7 +90,7 @@ def tabulate(results: Sequence[Result]) -> Table:
         model, protocol = result.model.name, result.protocol
         if weights.setdefault(model, result.model.weights) != result.model.weights:
             raise ValueError(f"table: got different weights called {model}, expected names that tell them apart")
-        said = json.dumps({name: value for name, value in result.settings.items() if name != "lr"}, sort_keys=True)
+        said = result.settings_key
         if settings.setdefault(protocol, said) != said:
             raise ValueError(f"table: got {protocol} with settings {settings[protocol]} and {said}, expected the same")
         if (model, protocol) in cells:
@@ -93,7 +100,14 @@ def tabulate(results: Sequence[Result]) -> Table:
         if data.setdefault(protocol, result.data) != result.data:
             raise ValueError(f"table: got {protocol} on {data[protocol]} and {result.data}, expected the same data")
         headline = HEADLINES[protocol]
+        if headline.metric not in result.metrics:
+            raise ValueError(
+                f"table: got a result of {protocol} for {model} without {headline.metric!r}, expected one by this "
+                "version; evaluate again"
+            )
         cells[model, protocol] = result.metrics[headline.metric] * headline.scale
+        if headline.kept in result.metrics:
+            kept[protocol] = result.metrics[headline.kept] * headline.scale
     models = list(dict.fromkeys(result.model.name for result in shown))
     protocols = [protocol for protocol in HEADLINES if protocol in data]
     matrix = [[cells.get((model, protocol), math.nan) for protocol in protocols] for model in models]
@@ -105,8 +119,11 @@ def tabulate(results: Sequence[Result]) -> Table:
             row.append(_normalised(row, [matrix[at][index] for index, at in enumerate(best)], lower))
         columns.append("normalised average")
         best.append(_best([row[-1] for row in matrix], False))
-    rows = tuple((model, tuple(row)) for model, row in zip(models, matrix, strict=True))
-    return Table(tuple(columns), rows, tuple(best))
+    rows = [(model, tuple(row)) for model, row in zip(models, matrix, strict=True)]
+    if kept:
+        blank = [math.nan] * (len(columns) - len(protocols))
+        rows.append((KEPT, (*(kept.get(protocol, math.nan) for protocol in protocols), *blank)))
+    return Table(tuple(columns), tuple(rows), tuple(best))
 
 
 def _best(values: Sequence[float], lower_is_better: bool) -> int:

@@ -42,8 +42,8 @@ class ModelConfig:
     ablation; it cannot stream)."""
     position_range: tuple[int, int] | None = None
     """Patch rows and columns within which the frames of a training step lie, at a place drawn for each: a network with
-    a position code of axes then knows of places beyond its training size, and can be run at up to so many. Null: they
-    begin at the first. The weights remember it."""
+    a position code of axes then knows of places beyond its training size, and can be run at up to so many. The weights
+    remember it, and null is as `init` has it; without, frames begin at the first."""
     decoder_sees: Literal["all", "last"] | None = None
     """Source frames whose features the decoder attends to; null as the preset, the sizes or `init` have it, which is
     `all` for the released networks (`rvm_model.config.DecoderConfig`)."""
@@ -96,10 +96,13 @@ class ModelConfig:
         """The sizes with what the fields here say of them where they are not null.
 
         Raises:
-            ValueError: `run_size` does not fit the patch size.
+            ValueError: `run_size` does not fit the patch size, or `position_range` the position code.
         """
         if self.position_range is not None:
-            sizes = dataclasses.replace(sizes, position_range=self.position_range)
+            try:
+                sizes = dataclasses.replace(sizes, position_range=self.position_range)
+            except ValueError as error:
+                raise ValueError(f"model.{error}; or take position: axes among model.sizes") from error
         if self.run_size is not None:
             try:
                 sizes = dataclasses.replace(sizes, run_grid=sizes.grid(*self.run_size))

@@ -193,7 +193,7 @@ class Pretraining(L.LightningModule):
 
     def _origin(self) -> tuple[int, int]:
         """Row and column that this step's frames begin at; the same on all processes, and when a run goes on."""
-        within, (rows, columns) = self.config.model.position_range, self.network.config.grid(*self.config.model.size)
+        within, (rows, columns) = self.network.config.position_range, self.network.config.grid(*self.config.model.size)
         if within is None:
             return 0, 0
         top, left = np.random.default_rng([self.config.seed, self.global_step]).integers(

@@ -42,17 +42,19 @@ def make_network(config: ModelConfig, seed: int) -> RVM:
 
 def _check_positions(config: ModelConfig) -> None:
     sizes = network_sizes(config)
-    if config.position_range is not None and sizes.position != "axes":
-        raise ValueError(
-            f"model.position_range: got {list(config.position_range)} for a position code that is {sizes.position}, "
-            "expected null, or position: axes among model.sizes"
-        )
-    limit = sizes.position_limit
-    for name, (height, width) in (("model.size", config.size), ("model.run_size", sizes.image_size)):
-        if limit is not None and (height > limit[0] or width > limit[1]):
+    within = sizes.position_range and (
+        sizes.position_range[0] * sizes.patch_size,
+        sizes.position_range[1] * sizes.patch_size,
+    )
+    run_size = "model.run_size" if config.run_size else "model.run_size, which is null and as model.init has it"
+    for name, size, limit in (
+        ("model.size", config.size, within),
+        (run_size, sizes.image_size, sizes.position_limit),
+    ):
+        if limit is not None and (size[0] > limit[0] or size[1] > limit[1]):
             raise ValueError(
-                f"{name}: got {height}x{width}, expected at most {limit[0]}x{limit[1]}, beyond which it learns "
-                "of no place; enlarge model.position_range, which is in patches"
+                f"{name}: got {size[0]}x{size[1]}, expected at most {limit[0]}x{limit[1]}, beyond which it learns "
+                "of no place; give a smaller one, or enlarge model.position_range, which is in patches"
             )
 
 
