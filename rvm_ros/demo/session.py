@@ -53,7 +53,7 @@ class DemoOptions:
     engine: str = ""
     """Engine for the node's parameter `engine`; empty for the node's default."""
     rate_hz: float = 5.0
-    """Frames per second to play: what two CPU cores keep up with at the default model."""
+    """Frames per second to play: what two CPU cores keep up with, from the camera to the recording."""
     max_frames: int = 120
     """Stop after so many frames."""
 

@@ -1,6 +1,8 @@
 """J&F over the beginnings of videos, all of them on the same videos."""
 
+import numpy as np
 import pytest
+import torch
 
 from rvm_training.evaluation import datasets
 from rvm_training.evaluation.horizon import evaluate_horizon
@@ -23,6 +25,25 @@ def test_each_horizon_is_scored_on_its_frames_alone(benchmarks, oracle):
     assert result.metrics["relative@6"] == expected[1] / expected[0]
     # One of 32 features of the oracle is 1, the rest 0.
     assert result.curves["RMS of features"] == pytest.approx([32**-0.5] * 2)
+    assert result.metrics["RMS of features@6"] == pytest.approx(32**-0.5)
+
+
+def test_features_that_move_with_age_are_told_from_those_that_move_with_the_picture(benchmarks, oracle):
+    (video, *_) = datasets.davis(benchmarks / "davis")
+    masks = np.repeat(video.read()[1][:1], 6, axis=0)
+
+    class Ageing(oracle):
+        def features(self, frames):
+            made = super().features(frames)
+            made[..., 31] += 0.1 * torch.arange(len(frames))[:, None, None]
+            return made
+
+    result = evaluate_horizon(Ageing(masks), [video], data="made", horizons=[3, 6], protocol=PROTOCOL)
+    of_labels = oracle(masks).features(masks[:1])[0].flatten(0, 1)
+    variance = (of_labels - of_labels.mean(0)).square().sum(1).mean().item()
+    assert result.curves["mean moved by age"] == pytest.approx([0, 0.3**2 / variance], rel=1e-4)
+    still = evaluate_horizon(oracle(masks), [video], data="made", horizons=[3, 6], protocol=PROTOCOL)
+    assert still.metrics["mean moved by age@6"] == 0
 
 
 def test_videos_that_are_too_short_are_left_out_and_none_is_refused(benchmarks, oracle):

@@ -26,6 +26,14 @@ def test_one_object_hides_a_part_of_the_other_but_never_most_of_it():
     assert person[-1] / person[0] > 0.98
 
 
+def test_procedural_textures_move_as_the_photographs_do():
+    made, other = (list(render(dataclasses.replace(SMALL, procedural=seed))) for seed in (0, 1))
+    for (frame, mask), (photograph, true_mask), (different, _) in zip(made, render(SMALL), other, strict=True):
+        assert (mask != true_mask).mean() < 0.01
+        assert not np.array_equal(frame, photograph)
+        assert not np.array_equal(frame, different)
+
+
 def test_the_background_moves_too():
     (first, mask), *_, (last, last_mask) = render(SMALL)
     still = (mask == 0) & (last_mask == 0)

@@ -15,7 +15,10 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="rvm demo-clip", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for clip.mp4 and masks.npz")
     parser.add_argument("--frames", type=int, default=defaults.frames, help="number of frames (default: %(default)s)")
+    parser.add_argument(
+        "--procedural", type=int, metavar="SEED", help="procedural textures in place of the photographs"
+    )
     args = parser.parse_args(arguments)
-    video, masks = write(args.out, DemoClipConfig(frames=args.frames))
+    video, masks = write(args.out, DemoClipConfig(frames=args.frames, procedural=args.procedural))
     print(f"{video}\n{masks}")
     return 0

@@ -25,6 +25,7 @@ from rvm_training.evaluation.propagation import (
     summary,
 )
 from rvm_training.evaluation.result import Result
+from rvm_training.pretraining.objectives import moved_mean
 
 HORIZONS = (16, 32, 48, 64, 80)
 """Frames of the paper's figure."""
@@ -69,8 +70,9 @@ def evaluate_horizon(
         progress: passes the videos through.
 
     Returns:
-        The curves `J&F`, `relative` (divided by the first), that of masks that stay, and `RMS of features` (root mean
-        square of a horizon's last frame, mean over the videos: whether a state drifts) over `frames`.
+        The curves over `frames`: `J&F`, `relative` (divided by the first), that of masks that stay, and of the
+        horizons' last frames, mean over the videos, whether a state drifts: `RMS of features` (root mean square), and
+        `mean moved by age` (`moved_mean`, against the features after as many frames as the first horizon has).
 
     Raises:
         DatasetError: a video cannot be read.
@@ -80,26 +82,36 @@ def evaluate_horizon(
     scores: dict[int, list[ObjectScore]] = {frames: [] for frames in horizons}
     of_first: dict[int, list[ObjectScore]] = {frames: [] for frames in horizons}
     sizes: dict[int, list[float]] = {frames: [] for frames in horizons}
+    moved: dict[int, list[float]] = {frames: [] for frames in horizons}
     for video in progress(kept):
         frames, gt = video.read()
-        features = model.features(resized(frames[: horizons[-1]], protocol.size))
+        shown = resized(frames[: horizons[-1]], protocol.size)
+        features = model.features(shown)
         pred = masks_by_features(features, gt[0], protocol)
         for count in horizons:
             scores[count] += score_objects(video.name, gt[:count], pred[:count])
             of_first[count] += stays(video.name, gt[:count])
             sizes[count].append(float(features[count - 1].float().square().mean().sqrt()))
+            young = model.features(shown[count - horizons[0] : count])[-1]
+            moved[count].append(float(moved_mean(*(each.flatten(0, 1)[None] for each in (young, features[count - 1])))))
     if not all(scores.values()):
         raise ValueError(f"{data}: got no object in the first mask of any video, expected one to follow")
     curve = [summary(scores[count])["J&F-Mean"] for count in horizons]
     relative = [value / curve[0] if curve[0] else float("nan") for value in curve]
     metrics = {f"J&F@{count}": value for count, value in zip(horizons, curve, strict=True)}
     metrics[f"relative@{horizons[-1]}"] = relative[-1]
+    drift = {
+        "RMS of features": [fmean(sizes[count]) for count in horizons],
+        "mean moved by age": [fmean(moved[count]) for count in horizons],
+    }
+    for name, values in drift.items():
+        metrics |= {f"{name}@{count}": values[at] for at, count in ((0, horizons[0]), (-1, horizons[-1]))}
     settings = {**asdict(protocol), "videos": len(kept)}
     curves: dict[str, Sequence[float]] = {
         "frames": list(horizons),
         "J&F": curve,
         "relative": relative,
         STAYS: [summary(of_first[count])["J&F-Mean"] for count in horizons],
-        "RMS of features": [fmean(sizes[count]) for count in horizons],
+        **drift,
     }
     return Result("horizon", model.info, data, settings, metrics, curves=curves)

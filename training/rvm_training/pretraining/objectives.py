@@ -77,12 +77,19 @@ def crowding_loss(features_BND: Tensor) -> Tensor:
 def drift_loss(young_BND: Tensor, old_BND: Tensor) -> Tensor:
     """How far the mean feature of a frame lies from where a younger state has it, which is held fixed; returns [].
 
-    The squared distance, of patches alone, as a share of the variance within frames: above one, age tells features
-    apart more than anything in the picture does. 0 without clips.
+    `moved_mean` of patches alone, without the CLS token. 0 without clips.
     """
     if not len(young_BND):
         return old_BND.new_zeros((), dtype=torch.float32)
-    young, old = young_BND[:, 1:].float().detach(), old_BND[:, 1:].float()
+    return moved_mean(young_BND[:, 1:].detach(), old_BND[:, 1:])
+
+
+def moved_mean(young_BND: Tensor, old_BND: Tensor) -> Tensor:
+    """Squared distance between the mean features of the same frames, as a share of the variance within them; [].
+
+    Above one, what sets the two apart tells features apart more than anything in the picture does.
+    """
+    young, old = young_BND.float(), old_BND.float()
     variance = (young - young.mean(1, keepdim=True)).square().sum(-1).mean()
     return (old.mean(1) - young.mean(1)).square().sum(-1).mean() / (variance + _NO_VARIANCE)
 

@@ -1,6 +1,6 @@
-"""The demo's clip: a camera pans over one photograph while cut-outs of others cross on it, so the masks are known.
+"""The demo's clip: a camera pans over one picture while cut-outs of others cross on it, so the masks are known.
 
-The photographs are those that scikit-image's wheel carries.
+The pictures are photographs that scikit-image's wheel carries, or procedural textures.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from skimage import data
 
 from rvm_training.synthetic.motion import Camera, Pose, Track, Wave
 from rvm_training.synthetic.scene import Layer, Scene
+from rvm_training.synthetic.textures import texture
 
 U8 = npt.NDArray[np.uint8]
 
@@ -34,6 +35,8 @@ class DemoClipConfig:
     """Columns in pixels, even."""
     fps: int = 10
     """Frames per second of the video's own clock."""
+    procedural: int | None = None
+    """Seed of procedural textures to take for the photographs; None takes the photographs."""
 
     def __post_init__(self) -> None:
         """Refuse what the encoder cannot write."""
@@ -44,11 +47,11 @@ class DemoClipConfig:
 
 
 def scene(config: DemoClipConfig) -> Scene:
-    """The clip's scene: label 1 is a person, label 2 a cat that passes in front; photographs, cut out softly."""
+    """The clip's scene: label 1 is a person, label 2 a cat that passes in front, cut out softly; or textures for them."""
     height, width = config.height, config.width
-    photograph = data.coffee()
-    # A window of about two thirds of the photograph slides over it: ego-motion without new content popping in.
-    rows, columns = photograph.shape[:2]
+    behind, person, cat = _pictures(config.procedural)
+    # A window of about two thirds of the picture slides over it: ego-motion without new content popping in.
+    rows, columns = behind.shape[:2]
     window = min(0.68 * rows, 0.8 * columns * height / width)
     zoom = height / window
     reach_x, reach_y = columns * zoom - width, rows * zoom - height
@@ -58,21 +61,30 @@ def scene(config: DemoClipConfig) -> Scene:
         Track(0.0, wave=Wave((reach_y / 2,), (2 * np.pi / last,), (0.0,))),
     )
     middle = ((width - 1) / 2, (height - 1) / 2)
-    background = Layer(photograph, Pose(Track(middle[0]), Track(middle[1]), log_scale=Track(float(np.log(zoom)))))
+    background = Layer(behind, Pose(Track(middle[0]), Track(middle[1]), log_scale=Track(float(np.log(zoom)))))
 
     def sprite(image: U8, size: float, start: tuple[float, float], end: tuple[float, float], turn_deg: float) -> Layer:
         scale = size * height / image.shape[0]
-        texture = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+        small = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
         x, y = (
             Track(start[axis] * extent, (end[axis] - start[axis]) * extent / last)
             for axis, extent in enumerate((width, height))
         )
         pose = Pose(x, y, angle=Track(0.0, float(np.deg2rad(turn_deg)) / last))
-        return Layer(texture, pose, alpha=_soft_ellipse(*texture.shape[:2]), depth=np.inf)
+        return Layer(small, pose, alpha=_soft_ellipse(*small.shape[:2]), depth=np.inf)
 
-    person = sprite(data.astronaut()[0:300, 130:330], 0.42, (0.12, 0.62), (0.85, 0.48), 10.0)
-    cat = sprite(data.chelsea()[30:290, 110:370], 0.36, (0.9, 0.2), (0.2, 0.5), -25.0)
-    return Scene(height, width, (background, person, cat), Camera(pan, middle))
+    first = sprite(person, 0.42, (0.12, 0.62), (0.85, 0.48), 10.0)
+    second = sprite(cat, 0.36, (0.9, 0.2), (0.2, 0.5), -25.0)
+    return Scene(height, width, (background, first, second), Camera(pan, middle))
+
+
+def _pictures(procedural: int | None) -> tuple[U8, U8, U8]:
+    """Background, person and cat."""
+    if procedural is None:
+        return data.coffee(), data.astronaut()[0:300, 130:330], data.chelsea()[30:290, 110:370]
+    rng = np.random.default_rng(procedural)
+    behind, person, cat = (texture(rng, side, photograph_share=0) for side in (600, 300, 260))
+    return behind[:400], person[:, 50:250], cat
 
 
 def render(config: DemoClipConfig) -> Iterator[tuple[U8, U8]]:
