@@ -47,7 +47,7 @@ class DemoClipConfig:
 
 
 def scene(config: DemoClipConfig) -> Scene:
-    """The clip's scene: label 1 is a person, label 2 a cat that passes in front, cut out softly; or textures for them."""
+    """The clip's scene: label 1 is a person, label 2 a cat that passes in front; or textures for them."""
     height, width = config.height, config.width
     behind, person, cat = _pictures(config.procedural)
     # A window of about two thirds of the picture slides over it: ego-motion without new content popping in.
