@@ -6,6 +6,7 @@ import re
 import pytest
 
 from rvm_training.__main__ import main
+from rvm_training.evaluation.table import KEPT
 from rvm_training.cli.eval import PROTOCOLS
 
 
@@ -51,7 +52,7 @@ def test_models_are_evaluated_and_compared(data, tiny_model, tmp_path, capsys):
     printed = capsys.readouterr().out
     text = (tmp_path / "table" / "table.md").read_text()
     assert text in printed
-    assert [line.split(" | ")[0] for line in text.splitlines()[2:]] == ["| ours", "| pixels"]
+    assert [line.split(" | ")[0] for line in text.splitlines()[2:]] == ["| ours", "| pixels", f"| {KEPT}"]
     assert (tmp_path / "table" / "table.png").stat().st_size > 5000
     saved = json.loads((tmp_path / "davis-2017_ours.json").read_text())
     assert saved["data"] == "davis val (made)"
