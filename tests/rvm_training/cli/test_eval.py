@@ -6,8 +6,8 @@ import re
 import pytest
 
 from rvm_training.__main__ import main
-from rvm_training.evaluation.table import KEPT
 from rvm_training.cli.eval import PROTOCOLS
+from rvm_training.evaluation.table import KEPT
 
 
 @pytest.fixture(scope="module")
