@@ -112,14 +112,12 @@ class RVMConfig:
     @property
     def image_size(self) -> tuple[int, int]:
         """Height and width in pixels that it is run at where nobody chose: `run_grid`, else the training size."""
-        rows, columns = self.run_grid or self.trained_grid or self.base_grid
-        return rows * self.patch_size, columns * self.patch_size
+        return self.pixels(self.run_grid or self.trained_grid or self.base_grid)
 
     @property
     def training_size(self) -> tuple[int, int]:
         """Height and width in pixels of the last training resolution."""
-        rows, columns = self.trained_grid or self.base_grid
-        return rows * self.patch_size, columns * self.patch_size
+        return self.pixels(self.trained_grid or self.base_grid)
 
     @property
     def position_limit(self) -> tuple[int, int] | None:
@@ -128,7 +126,7 @@ class RVMConfig:
             return None
         known = (self.base_grid, self.trained_grid or (1, 1), self.position_range or (1, 1))
         rows, columns = (max(sides) for sides in zip(*known, strict=True))
-        return rows * self.patch_size, columns * self.patch_size
+        return self.pixels((rows, columns))
 
     def beyond_training(self, height: int, width: int) -> str:
         """What to tell a user whose frames are larger than the places that the network knows of; else nothing."""
@@ -139,6 +137,10 @@ class RVMConfig:
             f"frames of {height}x{width} are larger than the {limit[0]}x{limit[1]} that the network was trained for: "
             "features beyond mean little; take smaller frames, or weights trained with a larger model.position_range"
         )
+
+    def pixels(self, grid: tuple[int, int]) -> tuple[int, int]:
+        """Height and width in pixels of patch rows and columns; `grid` is its inverse."""
+        return grid[0] * self.patch_size, grid[1] * self.patch_size
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Patch rows and columns of an image of height x width pixels.

@@ -111,7 +111,7 @@ def evaluate_reconstruction(
 
     Returns:
         The curves `PSNR MASK%` and `SSIM MASK%` over `delta`, with `PSNR copy` and `SSIM copy` of the last source, and
-        `PSNR MASK%, last source alone` at the last mask ratio, where there are several sources.
+        `PSNR MASK%, last source alone` and its SSIM at the last mask ratio, where there are several sources.
 
     Raises:
         ValueError: the network has no decoder, or a clip is too short.

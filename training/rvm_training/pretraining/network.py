@@ -42,10 +42,7 @@ def make_network(config: ModelConfig, seed: int) -> RVM:
 
 def _check_positions(config: ModelConfig) -> None:
     sizes = network_sizes(config)
-    within = sizes.position_range and (
-        sizes.position_range[0] * sizes.patch_size,
-        sizes.position_range[1] * sizes.patch_size,
-    )
+    within = sizes.position_range and sizes.pixels(sizes.position_range)
     run_size = "model.run_size" if config.run_size else "model.run_size, which is null and as model.init has it"
     for name, size, limit in (
         ("model.size", config.size, within),
