@@ -162,6 +162,12 @@ def start_node(tmp_path):
 
 
 @pytest.fixture
+def parameters(tiny_checkpoint):
+    """Parameters of a node with the tiny network, as words of its command line."""
+    return {"model": tiny_checkpoint, "image_size": "[32, 48]", "clusters": 3, "threads": 1, "device": "cpu"}
+
+
+@pytest.fixture
 def robot(client, tiny_checkpoint, tmp_path):
     """Function starting a node with the tiny network and given parameters."""
     pytest.importorskip("rclpy")
@@ -196,3 +202,34 @@ def other_checkpoint(tiny_checkpoint, tmp_path):
     torch.manual_seed(5)
     save_checkpoint(RVM(load_checkpoint(tiny_checkpoint).config), tmp_path / "other.safetensors")
     return tmp_path / "other.safetensors"
+
+
+@pytest.fixture
+def bench():
+    """A worker whose threads do not run."""
+    pytest.importorskip("rclpy")
+    from worker_bench import Bench
+
+    return Bench()
+
+
+@pytest.fixture
+def running():
+    """Function starting a bench's threads; they are ended."""
+    pytest.importorskip("rclpy")
+    from worker_bench import Bench
+
+    benches: list[Bench] = []
+
+    def start(**settings: object) -> Bench:
+        bench = Bench(**settings)
+        bench.worker.start()
+        benches.append(bench)
+        return bench
+
+    yield start
+    for bench in benches:
+        for heads in bench.heads.values():
+            if heads.gate is not None:
+                heads.gate.set()
+        bench.worker.stop()

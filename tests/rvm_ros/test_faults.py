@@ -231,11 +231,8 @@ def python():
 
 
 @pytest.fixture
-def parameters(tiny_checkpoint):
-    return {
-        "model": tiny_checkpoint, "image_size": "[32, 48]", "clusters": 3, "threads": 1, "device": "cpu",
-        "engine": "torch", "autostart": "true",
-    }  # fmt: skip
+def parameters(parameters):
+    return {**parameters, "engine": "torch", "autostart": "true"}
 
 
 def test_a_subscriber_that_is_killed_while_it_receives_takes_nothing_from_the_others(

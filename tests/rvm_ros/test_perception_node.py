@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 import signal
-import time
 
-import cv2
 import numpy as np
 import pytest
 import torch
 
 pytest.importorskip("rclpy")
 
-from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState, GetState
+from node_client import (
+    BEST_EFFORT,
+    LATCHED,
+    NODE,
+    Camera,
+    change,
+    image,
+    png,
+    random_frames,
+    set_parameter,
+    stamp,
+    state,
+)
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.msg import ParameterType, ParameterValue
-from rcl_interfaces.srv import DescribeParameters, SetParameters
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
-from std_srvs.srv import Trigger
 
 from rvm_model import load_checkpoint
 from rvm_model.engines import TorchEngine, load_engine
@@ -37,20 +42,10 @@ from rvm_model.messages.feature_maps import msg_to_features
 from rvm_model.perception import Perception
 from rvm_model.preprocess import preprocess
 from rvm_model.weights import WeightsInfo
-from rvm_ros.loading import THREADS
 from rvm_ros.perception_node import PerceptionNode
 from rvm_training.export.build import export
 
 pytestmark = pytest.mark.ros
-
-NODE = "rvm_ros.perception_node"
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-
-
-@pytest.fixture
-def parameters(tiny_checkpoint):
-    return {"model": tiny_checkpoint, "image_size": "[32, 48]", "clusters": 3, "threads": 1, "device": "cpu"}
 
 
 @pytest.fixture
@@ -66,74 +61,6 @@ def expected(tiny_checkpoint):
         return result
 
     return compute
-
-
-def random_frames(count: int, height: int = 60, width: int = 70) -> list[np.ndarray]:
-    return list(np.random.default_rng(count).integers(0, 256, (count, height, width, 3), np.uint8))
-
-
-def image(frame: np.ndarray, stamp_s: float, encoding: str = "rgb8") -> Image:
-    message = Image(height=frame.shape[0], width=frame.shape[1], encoding=encoding, step=frame.strides[0])
-    message.data.frombytes(frame.tobytes())
-    message.header.frame_id = "front_optical"
-    message.header.stamp = stamp(stamp_s)
-    return message
-
-
-def png(frame: np.ndarray, stamp_s: float) -> CompressedImage:
-    message = CompressedImage(format="rgb8; png compressed bgr8")
-    message.data.frombytes(cv2.imencode(".png", frame[..., ::-1])[1].tobytes())
-    message.header.stamp = stamp(stamp_s)
-    return message
-
-
-def stamp(seconds: float) -> Time:
-    return Time(sec=int(seconds), nanosec=round((seconds % 1) * 1e9))
-
-
-def change(client, transition: int, node: str = "/perception") -> bool:
-    return client.call(
-        ChangeState, f"{node}/change_state", ChangeState.Request(transition=Transition(id=transition))
-    ).success
-
-
-def set_parameter(client, parameter: ParameterMessage):
-    request = SetParameters.Request(parameters=[parameter])
-    return client.call(SetParameters, "/perception/set_parameters", request).results[0]
-
-
-def state(client) -> str:
-    return client.call(GetState, "/perception/get_state", GetState.Request()).current_state.label
-
-
-class Camera:
-    """Sends frames and collects outputs of one camera."""
-
-    def __init__(self, client, name: str = "camera", outputs=("features",), message_type=Image, suffix="") -> None:
-        self.client = client
-        self.publisher = client.node.create_publisher(message_type, f"/{name}/image_raw{suffix}", BEST_EFFORT)
-        self.received = {output: client.subscribe(Image, f"/perception/{name}/{output}") for output in outputs}
-        self._make = image if message_type is Image else png
-
-    def connect(self) -> Camera:
-        """Send frames without a stamp until every output comes back, then let the state start anew."""
-        probe = self._make(np.zeros((60, 70, 3), np.uint8), 0.0)
-        deadline = time.monotonic() + 60
-        while not all(self.received.values()):
-            assert time.monotonic() < deadline, f"no outputs: { ({k: len(v) for k, v in self.received.items()}) }"
-            self.publisher.publish(probe)
-            self.client.spin_for(0.1)
-        self.client.spin_for(0.3)  # What is still under way.
-        assert self.client.call(Trigger, "/perception/reset_state", Trigger.Request()).success
-        return self
-
-    def send(self, message) -> dict[str, Image]:
-        """Send a message and return every output of it."""
-        for received in self.received.values():
-            received.clear()
-        self.publisher.publish(message)
-        self.client.wait_for(lambda: all(self.received.values()), "all outputs")
-        return {output: received[-1] for output, received in self.received.items()}
 
 
 def test_lifecycle_transitions_and_a_clean_interrupt(client, start_node, parameters):
@@ -326,118 +253,6 @@ def test_diagnostics_tell_rates_weights_and_refusals(client, start_node, paramet
     client.wait_for(lambda: status().message.startswith("no images for "), "the warning")
     assert "1 publishers on camera/image_raw" in status().message
     assert status().level == DiagnosticStatus.STALE
-
-
-@pytest.mark.parametrize(
-    ("change_parameters", "reason"),
-    [
-        ({"model": "/nowhere/model.npz"}, "got '/nowhere/model.npz', which is no file"),
-        ({"image_size": [30, 48]}, "got 30x48, expected height and width to be multiples of the patch size 16"),
-        ({"engine": "/nowhere/engine"}, "engine: no folder at /nowhere/engine; make one with `rvm export`"),
-        ({"device": "tpu"}, "device: got 'tpu', expected cpu, cuda or cuda:N"),
-        ({"camera.topic": "/front camera/image"}, "front camera"),
-    ],
-)
-def test_configure_fails_with_the_reason_and_the_node_can_be_configured_again(
-    ros, parameters, capfd, change_parameters, reason
-):
-    given = {"model": str(parameters["model"]), "image_size": [32, 48], "engine": "torch", "threads": 1}
-    node = made({**given, **change_parameters})
-    before = torch.get_num_threads()
-    try:
-        assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
-        assert reason in capfd.readouterr().err
-        name = next(iter(change_parameters))
-        good = given.get(name, {"engine": "torch", "device": "cpu", "camera.topic": "image"}.get(name))
-        assert node.set_parameters([Parameter(name, value=good)])[0].successful
-        assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
-    finally:
-        node.destroy_node()
-        torch.set_num_threads(before)
-
-
-def made(values: dict[str, object]) -> PerceptionNode:
-    return PerceptionNode(parameter_overrides=[Parameter(name, value=value) for name, value in values.items()])
-
-
-OUT_OF_RANGE = [
-    ({"clusters": 1}, "Parameter clusters out of range. Min: 2"),
-    ({"image_size": [32]}, "image_size: got 1 items, expected 2"),
-    ({"cameras": ["a", "a"]}, "expected at least one name and each once"),
-    ({"cameras": ["front camera"]}, "got 'front camera'"),
-    ({"camera.transport": "theora"}, "camera.transport: got 'theora', expected one of raw, compressed"),
-]
-
-
-@pytest.mark.parametrize(("values", "reason"), OUT_OF_RANGE)
-def test_a_value_out_of_range_is_refused_at_the_start(ros, values, reason):
-    with pytest.raises(ValueError, match=re.escape(reason)):
-        made(values)
-
-
-@pytest.mark.parametrize(
-    ("words", "reason"),
-    [({"clusters": 1}, "clusters"), ({"cameras": "[]"}, "cameras: got no value, expected one like ['camera']")],
-)
-def test_a_process_whose_parameters_are_refused_ends_with_the_reason(start_node, parameters, words, reason):
-    node = start_node(NODE, {**parameters, **words})
-    assert node.process.wait(timeout=30) == 1
-    assert reason in node.log
-    assert "Traceback" not in node.log
-
-
-def test_parameters_describe_themselves_and_are_locked_once_configured(client, start_node, parameters):
-    start_node(NODE, parameters)
-    names = ["clusters", "overlay_alpha", "cameras"]
-    described = client.call(
-        DescribeParameters, "/perception/describe_parameters", DescribeParameters.Request(names=names)
-    ).descriptors
-    assert all(descriptor.description for descriptor in described)
-    assert (described[0].integer_range[0].from_value, described[0].integer_range[0].to_value) == (2, 1000)
-    assert described[2].read_only
-
-    def set_clusters(value: int):
-        number = ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=value)
-        return set_parameter(client, ParameterMessage(name="clusters", value=number))
-
-    assert set_clusters(5).successful
-    assert not set_clusters(100_000).successful
-    assert change(client, Transition.TRANSITION_CONFIGURE)
-    result = set_clusters(6)
-    assert not result.successful
-    assert "deactivate it and clean it up first" in result.reason
-
-
-def test_a_parameter_that_there_is_not_is_told_with_the_one_that_may_be_meant(client, start_node, parameters):
-    node = start_node(NODE, {**parameters, "camera.topci": "/front", "use_sim_time": "false", "modle": "x"})
-    assert state(client) == "unconfigured"
-    told = [line for line in node.log.splitlines() if "there is none of this name" in line]
-    assert len(told) == 2
-    assert (
-        "parameter camera.topci: there is none of this name, so it does nothing; did you mean camera.topic?" in node.log
-    )
-    assert "did you mean model?" in node.log
-
-
-def test_threads_go_back_to_what_torch_takes_by_itself(ros, parameters):
-    node = PerceptionNode(
-        parameter_overrides=[
-            Parameter("model", value=str(parameters["model"])),
-            Parameter("image_size", value=[32, 48]),
-            Parameter("threads", value=1),
-        ]
-    )
-    before = torch.get_num_threads()
-    try:
-        node.trigger_configure()
-        assert torch.get_num_threads() == 1
-        node.trigger_cleanup()
-        node.set_parameters([Parameter("threads", value=0)])
-        node.trigger_configure()
-        assert torch.get_num_threads() == THREADS
-    finally:
-        node.destroy_node()
-        torch.set_num_threads(before)
 
 
 def test_untrained_weights_are_announced(client, start_node, parameters):
