@@ -92,6 +92,7 @@ def test_the_bundled_model_is_small_trained_and_what_its_preset_says():
     assert info.identity == f"sha256:{file_sha256(path)}"
     assert path.stat().st_size < 16e6
     assert network.config == preset("rvm_nano") == weights_config("rvm_nano")
+    assert f"`{info.identity}`" in path.with_suffix(".md").read_text(encoding="utf-8"), "the card is of other weights"
 
 
 def test_a_bundled_model_that_is_not_there_is_told(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """The same training whatever the layout, and whatever interrupts it."""
 
+import functools
 import importlib.util
 import math
 import os
@@ -262,9 +263,12 @@ def test_a_resumed_run_must_have_the_settings_that_it_had(tiny_run, tmp_path):
 
 
 def test_objectives_over_a_micro_batch_keep_its_size(tiny_run, tmp_path):
-    before, now = (tiny_run("objective.crowding=0.1", f"machine.micro_batch={size}") for size in (8, 4))
-    with pytest.raises(ValueError, match=r"machine.micro_batch was 8, is 4"):
-        check_resumable(before, now, tmp_path)
+    for objective in ("crowding", "place", "drift"):
+        of = functools.partial(tiny_run, f"objective.{objective}=0.1", "data.frames.replay=1")
+        check_resumable(of("machine.micro_batch=2"), of("machine.devices=4"), tmp_path)
+        for change in ("machine.micro_batch=4", "machine.devices=2", "machine.nodes=2"):
+            with pytest.raises(ValueError, match=r"clips of a micro-batch .* was 8, is 4"):
+                check_resumable(of(), of(change), tmp_path)
     with pytest.raises(ValueError, match=r"objective.place: got micro-batches of 1 clip, expected at least 2"):
         fit(tiny_run("objective.place=0.1", "machine.micro_batch=1"))
 

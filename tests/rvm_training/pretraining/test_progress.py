@@ -18,7 +18,9 @@ def test_the_bar_counts_optimizer_steps_of_the_run(tiny_run, capsys):
 
 def test_the_bar_of_a_run_that_goes_on_begins_where_it_stopped(tiny_run, capsys):
     fit(tiny_run("machine.stop_at_step=4"))
-    capsys.readouterr()
+    first = shown(capsys)
+    assert {of for _, of in first} == {6}
+    assert first[-1][0] == 4
     fit(tiny_run())
     steps = shown(capsys)
     assert {of for _, of in steps} == {6}

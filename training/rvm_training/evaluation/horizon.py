@@ -106,7 +106,7 @@ def evaluate_horizon(
     }
     for name, values in drift.items():
         metrics |= {f"{name}@{count}": values[at] for at, count in ((0, horizons[0]), (-1, horizons[-1]))}
-    settings = {**asdict(protocol), "videos": len(kept)}
+    settings = {**asdict(protocol), "videos": len(kept), "horizons": list(horizons)}
     curves: dict[str, Sequence[float]] = {
         "frames": list(horizons),
         "J&F": curve,

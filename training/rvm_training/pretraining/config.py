@@ -159,19 +159,25 @@ class ObjectiveConfig:
     """Weight of 1 - cosine between the features of consecutive source frames."""
     place: float = 0.0
     """Weight of the share of the features' variance that a token's place explains. Features that mostly say where they
-    are match their own place in every frame, whatever is there; a few fast channels suffice to be found by. It
-    and `crowding` are taken over the clips of a micro-batch, at least two."""
+    are match their own place in every frame, whatever is there; a few fast channels suffice to be found by.
+    Over the clips of a micro-batch, at least two."""
     crowding: float = 0.0
     """Weight of one over the number of directions in which features effectively differ. Where one is much louder
-    than the others, distances between features tell of nothing else."""
+    than the others, distances between features tell of nothing else. Over the clips of a micro-batch."""
     drift: float = 0.0
     """Weight of how far a frame's mean feature lies from what it is after a younger state, for runs with
     `data.frames.replay`. Where features move together as a state ages, what was marked on a camera's first frame is not
-    found on its later ones. In training losses of older states alone, so not in `val/loss`."""
+    found on its later ones. Over the clips of a micro-batch; in training losses of older states alone, so not in
+    `val/loss`."""
     perceptual: float = 0.0
     """Weight of the squared distance between a frozen encoder's tokens of reconstruction and target."""
     perceptual_model: str | None = None
     """Weights of that encoder, as `rvm weights show` takes them."""
+
+    @property
+    def over_a_micro_batch(self) -> bool:
+        """Whether the loss depends on which clips go through together."""
+        return bool(self.place or self.crowding or self.drift)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be computed."""
@@ -227,7 +233,8 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class MachineConfig:
-    """How the computation is laid out. Nothing here changes what is learned, but for rounding."""
+    """How the computation is laid out. Nothing here changes what is learned, but for rounding, and for objectives over
+    the clips of a micro-batch (`objective.place`, `crowding`, `drift`), whose number must then stay what it was."""
 
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     """Device type; `auto` takes the GPUs where there are some."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,9 +58,7 @@ def fit(config: TrainConfig) -> FitResult:
     if resume is not None:
         check_resumable(configuration.load(TrainConfig, resume / CONFIG), config, resume)
     devices = device_count(config.machine)
-    micro_batch, accumulate = split_batch(
-        config.optimizer.batch, devices * config.machine.nodes, config.machine.micro_batch
-    )
+    micro_batch, accumulate = _split(config, devices)
     if config.objective.place and micro_batch < 2:
         raise ValueError(
             f"objective.place: got micro-batches of {micro_batch} clip, expected at least 2, over which places are "
@@ -112,8 +110,12 @@ def check_resumable(before: TrainConfig, now: TrainConfig, checkpoint: Path) -> 
         for name, values in configuration.differences(before, now).items()
         if not name.startswith(MAY_CHANGE)
     }
-    if (now.objective.place or now.objective.crowding) and before.machine.micro_batch != now.machine.micro_batch:
-        changed["machine.micro_batch"] = (before.machine.micro_batch, now.machine.micro_batch)
+    if now.objective.over_a_micro_batch:
+        # Where the earlier run took all devices there were, as many as there are here.
+        there = replace(now.machine, devices=before.machine.devices)
+        clips, clips_now = _split(before, device_count(there))[0], _split(now, device_count(now.machine))[0]
+        if clips != clips_now:
+            changed["clips of a micro-batch (machine.micro_batch, devices, nodes)"] = (clips, clips_now)
     if (before.machine.strategy == "fsdp") != (now.machine.strategy == "fsdp"):
         raise ValueError(
             f"{checkpoint} is of a run with machine.strategy {before.machine.strategy}, got {now.machine.strategy}: a "
@@ -133,6 +135,10 @@ def device_count(machine: MachineConfig) -> int:
     if machine.devices is not None:
         return machine.devices
     return torch.cuda.device_count() if _on_gpu(machine) else 1
+
+
+def _split(config: TrainConfig, devices: int) -> tuple[int, int]:
+    return split_batch(config.optimizer.batch, devices * config.machine.nodes, config.machine.micro_batch)
 
 
 def _started_by_srun() -> bool:
