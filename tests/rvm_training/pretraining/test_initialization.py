@@ -68,7 +68,7 @@ def test_a_decoder_of_another_width_cannot_be_aligned(tiny_run):
         build(TrainConfig, {"model": {"initialization": "aligned"}})
 
 
-def test_the_first_pictures_are_blurred_copies_of_the_last_source():
+def test_the_first_pictures_are_coarse_copies_of_the_last_source():
     torch.manual_seed(0)
     network = RVM(SIZES)
     clouds = torch.rand(16, 3, 5, 5, generator=torch.Generator().manual_seed(1))

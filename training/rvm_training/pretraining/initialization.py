@@ -1,8 +1,8 @@
 """Weights to start from that learn in fewer steps than the authors', for short trainings of small networks.
 
 With the authors' initialization a decoder that sees a twentieth of a frame first learns the mean colour, finds late
-that a patch is best looked up where it was, and last what is fine in it. Here it begins with a blurred copy of the last
-source frame, and what is left to learn is how things move:
+that a patch is best looked up where it was, and last what is fine in it. Here it begins by looking there, with a
+coarse copy of the last source frame at the size that it is made for, and what is left to learn is how things move:
 
 - Cross-attention, in the core and in the decoder, starts at a patch's own place (in the spirit of mimetic
   initialization, Trockman and Kolter, 2023, arXiv 2305.09828). What tells neighbours apart are the fast channels of the
