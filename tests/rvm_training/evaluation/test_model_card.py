@@ -1,17 +1,19 @@
 """A model card says what the weights, the results and people say, and is not written by half."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import yaml
 
-from rvm_model.weights import load_weights
+from rvm_model.weights import BUNDLED, load_weights
 from rvm_training.__main__ import main
 from rvm_training.evaluation.model_card import CardNotes, model_card
 from rvm_training.evaluation.models import ModelInfo
 from rvm_training.evaluation.noise_square import LINEAR
 from rvm_training.evaluation.result import Result
 
+ROOT = Path(__file__).resolve().parents[3]
 NOTES = CardNotes(**{field.name: f"About {field.name}." for field in dataclasses.fields(CardNotes)})
 
 
@@ -76,3 +78,11 @@ def test_the_template_becomes_a_card(tiny_model, results, tmp_path, capsys):
     (tmp_path / "notes.yaml").write_text(template)
     assert main(["eval", "card", *words]) == 1
     assert "got notes without purpose, not_for" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("notes", sorted((ROOT / "docs" / "model_cards").glob("*.yaml")), ids=lambda path: path.stem)
+def test_cards_of_this_repository_hold_their_notes_as_they_stand(notes):
+    bundled = BUNDLED.get(notes.stem)
+    card = (bundled or notes).with_suffix(".md").read_text(encoding="utf-8")
+    for name, text in yaml.safe_load(notes.read_text(encoding="utf-8")).items():
+        assert text.strip() in card, name
