@@ -54,11 +54,12 @@ def fit(config: TrainConfig) -> FitResult:
         ValueError: the configuration does not fit the machine, the data, or the run that is resumed.
         TrainingStopped: training went wrong; the message says what to look at.
     """
+    # The number is kept with the run: another machine, on which null is another, tells by it what it goes on with.
+    config = replace(config, machine=replace(config.machine, devices=device_count(config.machine)))
     resume = latest(config.folder / "checkpoints")
     if resume is not None:
         check_resumable(configuration.load(TrainConfig, resume / CONFIG), config, resume)
-    devices = device_count(config.machine)
-    micro_batch, accumulate = _split(config, devices)
+    micro_batch, accumulate = _split(config)
     if config.objective.place and micro_batch < 2:
         raise ValueError(
             f"objective.place: got micro-batches of {micro_batch} clip, expected at least 2, over which places are "
@@ -70,9 +71,9 @@ def fit(config: TrainConfig) -> FitResult:
     data = ClipDataModule(config, patches=patches, accumulate=accumulate, micro_batch=micro_batch)
     trainer = L.Trainer(
         accelerator="cuda" if _on_gpu(config.machine) else "cpu",
-        devices=devices,
+        devices=device_count(config.machine),
         num_nodes=config.machine.nodes,
-        strategy=_strategy(config.machine, devices * config.machine.nodes),
+        strategy=_strategy(config.machine, world_size(config.machine)),
         precision=_precision(config.machine),
         max_steps=min(config.optimizer.steps, config.machine.stop_at_step or config.optimizer.steps),
         accumulate_grad_batches=accumulate,
@@ -111,9 +112,7 @@ def check_resumable(before: TrainConfig, now: TrainConfig, checkpoint: Path) -> 
         if not name.startswith(MAY_CHANGE)
     }
     if now.objective.over_a_micro_batch:
-        # Where the earlier run took all devices there were, as many as there are here.
-        there = replace(now.machine, devices=before.machine.devices)
-        clips, clips_now = _split(before, device_count(there))[0], _split(now, device_count(now.machine))[0]
+        clips, clips_now = _split(before)[0], _split(now)[0]
         if clips != clips_now:
             changed["clips of a micro-batch (machine.micro_batch, devices, nodes)"] = (clips, clips_now)
     if (before.machine.strategy == "fsdp") != (now.machine.strategy == "fsdp"):
@@ -137,8 +136,13 @@ def device_count(machine: MachineConfig) -> int:
     return torch.cuda.device_count() if _on_gpu(machine) else 1
 
 
-def _split(config: TrainConfig, devices: int) -> tuple[int, int]:
-    return split_batch(config.optimizer.batch, devices * config.machine.nodes, config.machine.micro_batch)
+def world_size(machine: MachineConfig) -> int:
+    """Processes over all nodes."""
+    return device_count(machine) * machine.nodes
+
+
+def _split(config: TrainConfig) -> tuple[int, int]:
+    return split_batch(config.optimizer.batch, world_size(config.machine), config.machine.micro_batch)
 
 
 def _started_by_srun() -> bool:
