@@ -52,6 +52,16 @@ def test_ratios_are_medians_of_rounds(report):
     assert "| 5.0 | 5.0 to 13.0 | 2.00 (2.00 to 3.60) | 1.60 (0.75 to 1.60) | 1.5e-07 | 0.4 s |" in row
 
 
+def test_without_the_authors_network_there_is_one_ratio(report):
+    text = markdown(dataclasses.replace(report, steps=report.steps[1:]))
+    assert "authors" not in text
+    lines = text.splitlines()
+    (start,) = (at for at, line in enumerate(lines) if "as fast as plain torch" in line)
+    heading, rule, eager, onnx, roofline = lines[start : start + 5]
+    assert onnx == "| onnx fp32 | 5.0 | 5.0 to 13.0 | 1.60 (0.75 to 1.60) | 1.5e-07 | 0.4 s |"
+    assert {line.count("|") for line in (heading, rule, eager, onnx, roofline)} == {7}
+
+
 def test_the_roofline_is_the_slower_of_arithmetic_and_memory(report):
     flops, moved = step_flops(CONFIG, (32, 48), 1), step_bytes(CONFIG, (32, 48), 1)
     for machine, ms in ((Machine(flops * 10, 1e15), 100.0), (Machine(1e18, moved * 5), 200.0)):

@@ -111,14 +111,18 @@ def _networks(report: Report) -> list[str]:
 
 
 def _engines(report: Report) -> list[str]:
-    yardstick = AUTHORS if any(step.name == AUTHORS for step in report.steps) else EAGER
+    compared = any(step.name == AUTHORS for step in report.steps)
+    yardsticks = [AUTHORS, EAGER] if compared else [EAGER]
+    authors = (
+        f"`{AUTHORS}` is the network of their [runtime notebook]({NOTEBOOK}), read from the file that `--authors` "
+        "names (download it, and `pip install einops`). "
+    )
     sections = [
         "## Engines",
         f"One step, everything in turn, {report.rounds} rounds: medians, with the tenth to the ninetieth percentile; "
         "ratios are taken round by round. "
         f"`{EAGER}` is this project's network as it stands, `torch engine` the same with joined products; the others "
-        f"are what `rvm export` writes. `{AUTHORS}` is the network of their [runtime notebook]({NOTEBOOK}), read from "
-        "the file that `--authors` names (download it, and `pip install einops`). The error is the largest relative "
+        f"are what `rvm export` writes. {authors if compared else ''}The error is the largest relative "
         "one of 64 recurrent steps against the float32 network, on a recording that calibration has not seen: that of "
         "`--video`, or rendered scenes; `loading` is from the engine's folder to the first "
         "features, in a process that has imported everything. The roofline is what float32 would take at the "
@@ -126,21 +130,21 @@ def _engines(report: Report) -> list[str]:
         f"and the {report.machine.bytes_per_s / 1e9:.0f} GB/s of a large copy, whichever takes longer.",
     ]
     for (network, height, width, cameras), rows in _groups(report.steps).items():
-        base = {name: _named(rows, name).timing for name in (yardstick, EAGER)}
+        base = {name: _named(rows, name).timing for name in yardsticks}
         sections.append(f"### {network}, {height}x{width}, {cameras} camera{'s' if cameras > 1 else ''}")
         lines = [
-            f"| | ms | 10 % to 90 % | as fast as {yardstick} | as fast as {EAGER} | error | loading |",
-            "|---|---|---|---|---|---|---|",
+            f"| | ms | 10 % to 90 % | {' | '.join(f'as fast as {name}' for name in yardsticks)} | error | loading |",
+            "|---" * (5 + len(yardsticks)) + "|",
         ]
         for row in rows:
             timing = row.timing
             error = "" if row.error is None else f"{row.error:.1e}"
             load = "" if row.load_s is None else f"{row.load_s:.1f} s"
-            ratios = " | ".join(_ratio(timing, base[name]) for name in (yardstick, EAGER))
+            ratios = " | ".join(_ratio(timing, base[name]) for name in yardsticks)
             spread = f"{timing.p10_ms:.1f} to {timing.p90_ms:.1f}"
             lines.append(f"| {row.name} | {timing.median_ms:.1f} | {spread} | {ratios} | {error} | {load} |")
         bound = bound_ms(report.machine, report.networks[network].config, (height, width), cameras)
-        ratios = " | ".join(f"{base[name].median_ms / bound:.2f}" for name in (yardstick, EAGER))
+        ratios = " | ".join(f"{base[name].median_ms / bound:.2f}" for name in yardsticks)
         lines.append(f"| *roofline of float32, by arithmetic* | {bound:.1f} | | {ratios} | | |")
         sections.append("\n".join(lines))
     return sections
