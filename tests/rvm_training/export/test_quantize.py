@@ -94,6 +94,20 @@ def test_a_large_mean_is_given_back_though_weights_are_rounded():
     assert off.mean(0).abs().max() < 0.1 * off.std(), "without the correction it would be many times the rest"
 
 
+def test_pixels_are_taken_exactly_whatever_calibration_saw_of_them():
+    rng = torch.Generator().manual_seed(0)
+    seen = calibrated(torch.randint(40, 90, (4000, 64), generator=rng) / 255)
+    others = torch.randint(0, 256, (4000, 64), generator=rng) / 255
+    linear = torch.nn.Linear(64, 48, bias=False).requires_grad_(False)
+    linear.weight.copy_(torch.randint(-127, 128, linear.weight.shape, generator=rng) / 127)
+    linear.weight[:, 0] = 1  # The largest of every output, so that these weights are exact too.
+    layer, estimate = in_integers(linear, seen, pixels=True)
+    assert torch.allclose(in_eight_bits(layer, others).float(), linear(others), atol=1e-3)
+    assert estimate < 1e-3
+    unaware, _ = in_integers(linear, seen)
+    assert not torch.allclose(in_eight_bits(unaware, others).float(), linear(others), atol=0.1)
+
+
 def test_loud_channels_with_small_weights_do_not_spoil_the_other_weights():
     x, linear = random_inputs(), random_linear()
     x[:, :2] *= 30
@@ -203,6 +217,7 @@ def test_too_few_calibration_frames_are_refused(model, clips):
 def test_what_calibration_saw_lies_well_within_the_range(model):
     step = InferenceStep(model, SIZE)
     layers = quantize(step, [clip(1)], show=False)
+    del layers[step.patch_embedding]  # Pixels have no other range.
     seen: dict[torch.nn.Module, list[torch.Tensor]] = {linear: [] for linear in layers}
     for linear in layers:
         linear.register_forward_pre_hook(lambda module, inputs: seen[module].append(inputs[0].flatten(0, -2)))

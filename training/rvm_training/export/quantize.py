@@ -7,7 +7,7 @@ What keeps the features of int8 near those of float32, at no cost at run time:
 - Weights are rounded one input at a time, and what one rounding lost is made up by the next ones, in the directions
   that the activations really take (GPTQ, arXiv 2210.17323). What is lost at the mean activation goes into the bias.
 - Ranges are wider than what calibration saw. A range that fits tightly looks better on the calibration's own frames,
-  and is several times worse on others.
+  and is several times worse on others. Pixels alone are 8-bit integers as they come, and are taken as they are.
 - A layer that 8 bits would spoil all the same stays as it is: massive activations, as trained transformers have them in
   a channel or in a token, leave the others few of the 256 steps (`relative_error`).
 
@@ -119,7 +119,7 @@ def quantize(
             # from the rest. Channels and tokens of 1000 times the rest left the error of a layer at 3.7e-2.
             layers[linear] = _in_float8(linear, inputs)
             continue
-        layer, error = in_integers(linear, inputs)
+        layer, error = in_integers(linear, inputs, pixels=linear is step.patch_embedding)
         errors[names[linear]] = error
         if error <= KEPT_ABOVE:
             layers[linear] = layer
@@ -180,17 +180,21 @@ def _always_kept(step: InferenceStep) -> set[nn.Linear]:
     return {linear for block in blocks for linear in (block.out, block.attention.out)}
 
 
-def in_integers(linear: nn.Linear, seen: Seen) -> tuple[QuantizedLinear, float]:
+def in_integers(linear: nn.Linear, seen: Seen, *, pixels: bool = False) -> tuple[QuantizedLinear, float]:
     """A layer with inputs and weights in 8-bit integers, and its estimated `relative_error`.
 
     Args:
         linear: the layer, float32.
         seen: what its inputs were.
+        pixels: they are uint8 / 255, so that integers hold them exactly.
     """
-    width = seen.high - seen.low
-    width = MARGIN * width.clamp(min=max(NARROWEST * float(width.mean()), 1e-6))
-    gain = 255 / width
-    offset = 255 / 2 - (seen.low + seen.high) / 2 * gain
+    if pixels:
+        gain, offset = torch.full_like(seen.low, 255), torch.zeros_like(seen.low)
+    else:
+        width = seen.high - seen.low
+        width = MARGIN * width.clamp(min=max(NARROWEST * float(width.mean()), 1e-6))
+        gain = 255 / width
+        offset = 255 / 2 - (seen.low + seen.high) / 2 * gain
     covariance = seen.covariance() * torch.outer(gain, gain)
     weight = linear.weight / gain
     weight_scale = weight.abs().amax(1).clamp(min=1e-12) / 127
@@ -200,10 +204,10 @@ def in_integers(linear: nn.Linear, seen: Seen) -> tuple[QuantizedLinear, float]:
     layer = QuantizedLinear(
         gain.numpy(), offset.numpy(), rounded.to(torch.int8).numpy(), weight_scale.numpy(), shift.numpy()
     )
-    return layer, relative_error(weight, used, covariance)
+    return layer, relative_error(weight, used, covariance, exact_inputs=pixels)
 
 
-def relative_error(weight: Tensor, used: Tensor, covariance: Tensor) -> float:
+def relative_error(weight: Tensor, used: Tensor, covariance: Tensor, *, exact_inputs: bool = False) -> float:
     """How far rounding takes a layer's output away, relative to how that output varies; both root mean square.
 
     The error has two parts: of the rounded weights, and of the inputs rounded to whole steps.
@@ -221,12 +225,15 @@ def relative_error(weight: Tensor, used: Tensor, covariance: Tensor) -> float:
         weight: [out, in], for inputs in steps of their integers.
         used: the same after rounding.
         covariance: of the inputs, in steps squared [in, in].
+        exact_inputs: they are whole steps.
 
     Returns:
         Without a unit; enormous where nothing varies but one channel.
     """
     lost = weight - used
-    error = float(((lost @ covariance) * lost).sum()) + STEP_NOISE * float(used.square().sum())
+    error = float(((lost @ covariance) * lost).sum())
+    if not exact_inputs:
+        error += STEP_NOISE * float(used.square().sum())
     with_inputs = weight @ covariance
     variation = float((with_inputs * weight).sum())
     explained = float((with_inputs.square().sum(0) / covariance.diagonal().clamp(min=STEP_NOISE)).max())
