@@ -1,10 +1,18 @@
 """The bundled model has learned, and its recurrence is worth something: at a size that a test can afford."""
 
+from dataclasses import replace
+from statistics import fmean
+
+import numpy as np
+
 from rvm_model.weights import load_weights
+from rvm_training.data.video import probe, read_frames
 from rvm_training.evaluation.footage import scenes
 from rvm_training.evaluation.models.choose import Choice, load_model
 from rvm_training.evaluation.noise_square import LINEAR, NoiseSquare, evaluate_noise_square
+from rvm_training.evaluation.propagation import DAVIS, masks_by_features, resized, score_objects
 from rvm_training.evaluation.reconstruction import ReconstructionSettings, evaluate_reconstruction
+from rvm_training.synthetic.demo_clip import DemoClipConfig, write
 
 MODEL = "rvm_nano"
 SIZE = (64, 64)
@@ -24,3 +32,18 @@ def test_it_reconstructs_later_frames_of_scenes_it_never_saw_better_than_the_las
     made, copied = curves["PSNR 90%"], curves["PSNR copy"]
     assert all(ours > copy for ours, copy in zip(made, copied, strict=True)), (made, copied)
     assert made[-1] > copied[-1] + 2
+
+
+def test_objects_marked_once_are_followed_by_its_features(tmp_path):
+    size = (120, 160)
+    clip, masks = write(tmp_path, DemoClipConfig(80, *size))
+    kept = range(0, 80, 4)  # What moves far from frame to frame.
+    frames = read_frames(str(clip), kept, probe(str(clip))[1])
+    gt = np.load(masks)["masks"][kept]
+    protocol = replace(DAVIS, size=size)
+
+    def overlap(model: str) -> float:
+        features = load_model(Choice(model), size).features(resized(frames, size))
+        return fmean(each.j.mean for each in score_objects("demo", gt, masks_by_features(features, gt[0], protocol)))
+
+    assert overlap(MODEL) > max(0.3, 2 * overlap("pixels:8"))

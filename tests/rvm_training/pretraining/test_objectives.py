@@ -76,7 +76,8 @@ def test_place_loss_is_the_share_of_the_variance_within_frames_that_places_expla
 
 def test_features_that_are_all_alike_have_finite_losses():
     assert place_loss(torch.ones(3, 5, 4)).item() == 0
-    assert crowding_loss(torch.ones(3, 5, 4)).item() == 0
+    assert crowding_loss(torch.ones(3, 5, 4)).item() == 1
+    assert crowding_loss(torch.zeros(3, 5, 4)).item() == 0
 
 
 def test_place_loss_is_right_for_few_clips_too():
@@ -85,13 +86,23 @@ def test_place_loss_is_right_for_few_clips_too():
 
 
 @pytest.mark.parametrize(("loud", "expected"), [([1, 1, 1, 1], 1 / 4), ([3, 0, 0, 0], 1), ([2, 2, 0, 0], 1 / 2)])
-def test_crowding_loss_is_one_over_the_directions_that_features_differ_in(loud, expected):
+def test_crowding_loss_is_one_over_the_directions_that_features_take(loud, expected):
     rng = torch.Generator().manual_seed(0)
     turn = torch.linalg.qr(torch.randn(4, 4, generator=rng))[0]
     features = torch.randn(8, 2001, 4, generator=rng) * torch.tensor(loud) @ turn
-    features += 50 * torch.randn(8, 1, 4, generator=rng)  # What a whole frame has in common does not count.
     features[:, 0] = 1000
     assert crowding_loss(features).item() == pytest.approx(expected, rel=0.01)
+
+
+def test_a_mean_that_all_features_share_counts_as_a_direction():
+    features = torch.randn(8, 2001, 4, generator=torch.Generator().manual_seed(0))
+    assert crowding_loss(features + 50).item() == pytest.approx(1, rel=0.01)
+
+
+def test_means_that_each_clip_has_for_itself_are_directions_of_their_own():
+    means = 50 * torch.eye(8)[:, None, :]
+    features = torch.randn(8, 2001, 8, generator=torch.Generator().manual_seed(0)) + means
+    assert crowding_loss(features).item() == pytest.approx(1 / 8, rel=0.01)
 
 
 def test_drift_loss_is_how_far_age_moves_features_against_how_far_they_lie_apart():

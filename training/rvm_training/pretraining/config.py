@@ -162,8 +162,9 @@ class ObjectiveConfig:
     are match their own place in every frame, whatever is there; a few fast channels suffice to be found by.
     Over the clips of a micro-batch, at least two."""
     crowding: float = 0.0
-    """Weight of one over the number of directions in which features effectively differ. Where one is much louder
-    than the others, distances between features tell of nothing else. Over the clips of a micro-batch."""
+    """Weight of one over the number of directions that features effectively take. Where one is much louder than the
+    others, as a mean that all features share, distances and angles between features tell of nothing else. Over the
+    clips of a micro-batch: what the features of one clip share, and others have not, is a direction as any."""
     drift: float = 0.0
     """Weight of how far a frame's mean feature lies from what it is after a younger state, for runs with
     `data.frames.replay`. Where features move together as a state ages, what was marked on a camera's first frame is not

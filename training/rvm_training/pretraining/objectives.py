@@ -13,7 +13,7 @@ from torch.nn import functional
 from rvm_model.rvm import RVM
 
 _NO_VARIANCE = 1e-12
-"""Keeps features that are all alike finite."""
+"""Keeps finite what is divided by how far features lie apart, or from zero, where they do not."""
 _PATCH_VARIANCE_EPS = 1e-6
 """As in MAE: keeps plain patches finite."""
 
@@ -62,16 +62,16 @@ def place_loss(features_BND: Tensor) -> Tensor:
 
 
 def crowding_loss(features_BND: Tensor) -> Tensor:
-    """One over the participation ratio of the covariance of patches' features within frames (CLS left out); returns [].
+    """One over the participation ratio of the second moments of patches' features (CLS left out); returns [].
 
-    1 where all of the variance lies along one direction, 1/D where it is the same along all D: the sum of the squared
-    eigenvalues by the square of their sum.
+    1 where all features lie along one direction, 1/D where as much lies along each of all D: the sum of the squared
+    eigenvalues by the square of their sum. The mean is not taken off: cosines between features that share a
+    large one see little else. Over all clips together, so that a mean of each clip's own counts as its direction.
     """
-    patches_BND = features_BND[:, 1:].float()
-    rows_MD = (patches_BND - patches_BND.mean(1, keepdim=True)).flatten(0, 1)
+    rows_MD = features_BND[:, 1:].float().flatten(0, 1)
     with torch.autocast(rows_MD.device.type, enabled=False):
-        covariance_DD = rows_MD.T @ rows_MD / max(len(rows_MD), 1)
-    return covariance_DD.square().sum() / (covariance_DD.trace().square() + _NO_VARIANCE)
+        moments_DD = rows_MD.T @ rows_MD / max(len(rows_MD), 1)
+    return moments_DD.square().sum() / (moments_DD.trace().square() + _NO_VARIANCE)
 
 
 def drift_loss(young_BND: Tensor, old_BND: Tensor) -> Tensor:
