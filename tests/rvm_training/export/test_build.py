@@ -1,6 +1,7 @@
 """An exported engine is the network, or it is not written; what does not fit is refused before it is loaded."""
 
 import dataclasses
+import functools
 import importlib
 import stat
 import sys
@@ -192,6 +193,18 @@ def test_an_engine_that_is_too_far_off_is_not_written(checkpoint, tmp_path):
     ):
         export(str(checkpoint), tmp_path / "e", engine="onnx", size=SIZE, steps=2, tolerance=1e-12, show=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.safetensors"]
+
+
+def test_eight_bits_that_are_too_far_off_for_want_of_videos_are_told_so(checkpoint, tmp_path, video):
+    build = functools.partial(
+        export, str(checkpoint), tmp_path / "engine", engine="onnx", size=SIZE, precision="int8", tolerance=1e-12,
+        steps=2, show=False,
+    )  # fmt: skip
+    with pytest.raises(ParityError, match=r"nothing was written(.|\n)*rendered scenes alone: try --calibrate"):
+        build()
+    with pytest.raises(ParityError) as calibrated:
+        build(calibration=[video(frames=70)])
+    assert "--calibrate" not in str(calibrated.value)
 
 
 def test_an_existing_folder_is_left_alone(checkpoint, tmp_path):

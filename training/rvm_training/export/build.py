@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rvm_model.engines.base import arithmetic
-from rvm_model.engines.compile import EngineConfig, write_engine
+from rvm_model.engines.compile import EngineConfig, ParityError, write_engine
 from rvm_model.engines.load import needing
 from rvm_model.engines.manifest import EngineManifest, Kind, Precision, Rest
 from rvm_model.engines.parity import STEPS, Drift
@@ -85,10 +85,18 @@ def export(
     layers = None
     if precision in ("int8", "fp8"):
         layers = quantize(step, calibration_clips(calibration, size), float8=precision == "fp8", show=show)
-    return write_engine(
-        out, config, step, model, weights, frames, quantized=layers, tolerance=tolerance, debug_layers=debug_layers,
-        show=show,
-    )  # fmt: skip
+    try:
+        return write_engine(
+            out, config, step, model, weights, frames, quantized=layers, tolerance=tolerance,
+            debug_layers=debug_layers, show=show,
+        )  # fmt: skip
+    except ParityError as error:
+        if layers is None or calibration:
+            raise
+        raise ParityError(
+            f"{error}\nIts 8 bits were calibrated on rendered scenes alone: try --calibrate with videos of what the "
+            "robot sees"
+        ) from error
 
 
 def rest_of(engine: Kind, precision: Precision) -> Rest:
