@@ -116,13 +116,15 @@ def _engines(report: Report) -> list[str]:
     authors = (
         f"`{AUTHORS}` is the network of their [runtime notebook]({NOTEBOOK}), read from the file that `--authors` "
         "names (download it, and `pip install einops`). "
+        if compared
+        else ""
     )
     sections = [
         "## Engines",
         f"One step, everything in turn, {report.rounds} rounds: medians, with the tenth to the ninetieth percentile; "
         "ratios are taken round by round. "
         f"`{EAGER}` is this project's network as it stands, `torch engine` the same with joined products; the others "
-        f"are what `rvm export` writes. {authors if compared else ''}The error is the largest relative "
+        f"are what `rvm export` writes. {authors}The error is the largest relative "
         "one of 64 recurrent steps against the float32 network, on a recording that calibration has not seen: that of "
         "`--video`, or rendered scenes; `loading` is from the engine's folder to the first "
         "features, in a process that has imported everything. The roofline is what float32 would take at the "
